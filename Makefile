@@ -1,0 +1,59 @@
+# make demo: the whole product on a CPU. make test: its tests. make new DEST=path: your project.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= $(CURDIR)/build/demo
+DEST ?=
+COPY = $(VENV)/bin/copier copy --vcs-ref=HEAD
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo new test test-fast test-slow tables lock lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/copier.ok ## render a financial project and run its whole pipeline on this machine
+	$(COPY) --defaults --overwrite -d project_name="Financial demo" -d 'domains=[financial]' $(CURDIR) $(DEMO)
+	cd $(DEMO) && (test -d .git || git init --quiet)
+	cd $(DEMO) && $(MAKE) setup PYTHON=$(PYTHON)
+	cd $(DEMO) && $(MAKE) all
+
+new: $(VENV)/copier.ok ## answer the questions and get your project: make new DEST=../my-project
+	@test -n "$(DEST)" || { echo "error: DEST is empty; allowed: a path; do: make new DEST=../my-project" >&2; exit 2; }
+	$(COPY) $(CURDIR) $(abspath $(DEST))
+
+test: $(VENV)/test.ok ## everything that CI runs
+	$(VENV)/bin/python -m pytest
+
+test-fast: $(VENV)/test.ok ## rendering and tables only, no model
+	$(VENV)/bin/python -m pytest -m "not project"
+
+test-slow: $(VENV)/test.ok ## drills as well: the full demo
+	$(VENV)/bin/python -m pytest -m "slow or not slow"
+
+tables: $(VENV)/test.ok ## regenerate what is compiled from the tables and the packs
+	$(VENV)/bin/python hooks/build_tables.py
+	for pack in domains/*/; do $(VENV)/bin/python hooks/generate.py $$(basename $$pack); done
+	$(VENV)/bin/python hooks/check_packs.py --write
+
+lock: $(VENV)/test.ok ## pin the newest versions that fit the rendered pyproject.toml
+	$(VENV)/bin/python hooks/build_lock.py
+
+lint: $(VENV)/test.ok ## style of hooks and tests
+	$(VENV)/bin/ruff check hooks tests
+	$(VENV)/bin/ruff format --check hooks tests
+
+clean: ## remove what make created
+	rm -rf build .venv .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is too old; allowed: Python 3.11 or newer; do: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/copier.ok: $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet 'copier>=9.19'
+	touch $@
+
+$(VENV)/test.ok: $(VENV)/copier.ok tests/requirements.txt
+	$(VENV)/bin/pip install --quiet -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,136 @@
+"""Write plan_table.json: everything that copier.yml looks up. Standard library only.
+
+python hooks/build_tables.py            write it
+python hooks/build_tables.py --check    exit 1 when it is stale
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HOOKS = Path(__file__).resolve().parent
+PACKAGE = HOOKS.parent / "template" / "src" / ("{" * 2 + " package_name " + "}" * 2)
+TARGET = HOOKS / "plan_table.json"
+sys.path.insert(0, str(HOOKS))
+
+import planner  # noqa: E402
+
+GPUS = (1, 2, 4, 8)
+CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70)
+NOMINAL_GB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 128, 141, 180, 192, 288)
+CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
+PERMISSIVE = ("apache-2.0", "mit")
+OFFERED = {name: row for name, row in planner.TECHNIQUES.items() if row.offered}
+
+
+def size_class(params: float) -> str:
+    """small (< 300M weights), medium (300M to 3B) or large (> 3B)."""
+    billions = params / planner.GB
+    return "small" if billions < 0.3 else "medium" if billions <= 3 else "large"
+
+
+def project_rows(name: str) -> ModuleType:
+    """Import a module of rows from the package that projects get; it loads no library."""
+    alias = "rendered_project"
+    if alias not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            alias, PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)]
+        )
+        assert spec
+        sys.modules[alias] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"{alias}.{name}")
+
+
+def needs(shape: planner.Shape) -> dict[str, Any]:
+    """Need in GiB of each GPU: technique -> objective class -> sequence step -> GPU count."""
+    return {
+        technique: {
+            objective_class: [
+                [
+                    round(
+                        planner.least_need_gib(shape, [technique], objective_class, length, gpus), 1
+                    )
+                    for gpus in GPUS
+                ]
+                for length in planner.SEQUENCE_STEPS
+            ]
+            for objective_class in planner.OBJECTIVE_CLASSES
+        }
+        for technique in OFFERED
+    }
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """Models for the questionnaire: free ones first, recommended ones first, then by size."""
+
+    def rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, bool, bool, int]:
+        row = item[1]
+        return row["gated"], row["licence"] not in PERMISSIVE, not row["use"], row["params"]
+
+    fields = ("title", "params", "context", "gated", "licence", "use")
+    return [
+        {"id": model_id, "class": size_class(row["params"])} | {name: row[name] for name in fields}
+        for model_id, row in sorted(planner.table("models").items(), key=rank)
+    ]
+
+
+def cpu_needs(model_id: str) -> dict[str, float]:
+    """RAM in GiB of a run without a GPU, by technique."""
+    runs = {
+        name: planner.plan(model_id, "sft", name, 0, 0, CPU_SEQUENCE, bf16=False)
+        for name in OFFERED
+    }
+    return {name: round(run.need_gib, 1) for name, run in runs.items()}
+
+
+def build() -> dict[str, Any]:
+    """Return the whole table."""
+    models = model_rows()
+    objectives = project_rows("objectives").OBJECTIVES
+    formats = project_rows("formats").FORMATS
+    factor = planner.CARD_SHARE * planner.usable_gib(1)
+    return {
+        "schema": 1,
+        "models": models,
+        "seq": list(planner.SEQUENCE_STEPS),
+        "gpus": list(GPUS),
+        "techniques": {name: {"title": row.title} for name, row in OFFERED.items()},
+        "objectives": {
+            name: {"title": row.title, "reads": sorted(row.reads)}
+            for name, row in objectives.items()
+        },
+        "formats": {name: {"title": row.doc, "kind": row.kind} for name, row in formats.items()},
+        "objective_class": planner.OBJECTIVES,
+        "need": {row["id"]: needs(planner.known_shape(row["id"])) for row in models},
+        "custom": {
+            f"{size:g}": needs(planner.typical_shape(size * planner.GB)) for size in CUSTOM_BILLIONS
+        },
+        "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
+        # what a need is compared with: the card's GiB less what a plan leaves free
+        "usable": {str(size): round(factor * size, 1) for size in NOMINAL_GB},
+        "usable_factor": round(factor, 4),
+    }
+
+
+def main() -> int:
+    """Write or check the table; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when stale")
+    check = parser.parse_args().check
+    lines = [f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in build().items()]
+    text = "{" + ",\n".join(lines) + "}\n"
+    if not check:
+        TARGET.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{TARGET.name}: {len(text):,} characters")
+        return 0
+    fresh = TARGET.is_file() and TARGET.read_text(encoding="utf-8") == text
+    print(f"{TARGET.name} is {'fresh' if fresh else 'stale: run python hooks/build_tables.py'}")
+    return 0 if fresh else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,243 @@
+"""Check every domain pack before a pull request.
+
+    python hooks/check_packs.py            # all problems at once; exit 2 if there are any
+    python hooks/check_packs.py --write    # first write the `files:` list of every pack.yaml
+
+Copier renders pack files through Jinja, so a token of Jinja, a carriage return or a byte that is
+not UTF-8 would change or break them; the limits on size keep `copier copy` fast. The rules on
+evaluation items catch sets that a model can solve without reading the question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from generate import DOMAINS, arithmetic
+from jsonschema import Draft202012Validator
+
+JINJA = re.compile(r"\{[{%#]")
+SUFFIXES = {".yaml", ".jsonl", ".md"}
+NOT_RENDERED = ("sample/", "sources/")
+FILE_LIMIT = 1_000_000  # bytes
+PACK_LIMIT = 3_000  # bytes of pack.yaml; copier reads all of them for every question
+LONGEST_SHARE = 0.35  # of the items whose right answer is longer than every other choice
+LABEL_SHARE = 0.5  # of one label in a set of fixed labels
+SMALL_SET = 8  # items; shares of a smaller set say nothing
+CHI_SQUARE_5 = {1: 3.84, 2: 5.99, 3: 7.81, 4: 9.49, 5: 11.07}  # critical values, by freedom
+ALSO_ALLOWED = {"safety": {"safety", "benign"}}  # type of a set -> types of its items
+Item = dict[str, Any]
+Sets = dict[str, dict[str, Any]]  # id -> its row of `eval:` in pack.yaml
+
+
+def check_text(path: Path, where: str) -> Iterator[str]:
+    """Yield what would break a file on its way through copier or on another system."""
+    if path.is_symlink():
+        yield f"{where}: a link; Windows checks it out as a text file, so copy the file"
+        return
+    if path.suffix not in SUFFIXES:
+        yield f"{where}: only {', '.join(sorted(SUFFIXES))} files belong into a pack"
+        return
+    data = path.read_bytes()
+    if len(data) >= FILE_LIMIT:
+        yield f"{where}: {len(data)} bytes; must be below {FILE_LIMIT}"
+    if path.name == "pack.yaml" and len(data) >= PACK_LIMIT:
+        yield f"{where}: {len(data)} bytes; must be below {PACK_LIMIT}"
+    if data.startswith(b"\xef\xbb\xbf"):
+        yield f"{where}: begins with a byte order mark; save as UTF-8 without BOM"
+    if b"\r" in data:
+        yield f"{where}: has carriage returns; save with LF line ends"
+    if data and not data.endswith(b"\n"):
+        yield f"{where}: the last line has no line end"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        yield f"{where}: not UTF-8 (byte {error.start})"
+        return
+    for match in JINJA.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield f"{where}:{line}: a token of Jinja; write the brace as \\u007b (JSON) or add a blank"
+
+
+def schema_problems(schema: Path, value: Any, where: str) -> Iterator[str]:
+    """Yield every violation of a JSON Schema, with the path to the value."""
+    validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    for error in sorted(validator.iter_errors(value), key=lambda e: e.json_path):
+        yield f"{where}: {error.json_path}: {error.message[:160]}"
+
+
+def rendered_files(pack: Path) -> list[str]:
+    """Files of a pack that reach a project, sorted, with forward slashes."""
+    names = [p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()]
+    return sorted(name for name in names if not name.startswith(NOT_RENDERED))
+
+
+def write_files(pack: Path) -> None:
+    """Replace the `files:` list of pack.yaml by the files on disk; the rest stays as it is."""
+    path = pack / "pack.yaml"
+    text = path.read_text(encoding="utf-8")
+    block = "files:\n" + "".join(f"  - {name}\n" for name in rendered_files(pack))
+    text, found = re.subn(r"^files:.*\n(?:[ \t-].*\n?)*", block, text, flags=re.M)
+    path.write_text(text if found else f"{text}{block}", encoding="utf-8", newline="\n")
+
+
+def check_pack(pack: Path, domains: Path, ids: dict[str, str]) -> Iterator[str]:
+    """Yield every problem of one pack. `ids` (item id -> where) grows over all packs."""
+    for path in sorted(pack.rglob("*")):
+        if path.is_file() or path.is_symlink():
+            yield from check_text(path, f"{pack.name}/{path.relative_to(pack).as_posix()}")
+    where = f"{pack.name}/pack.yaml"
+    try:
+        value = yaml.safe_load((pack / "pack.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        yield f"{where}: missing; copy the one of domains/general"
+        return
+    except (yaml.YAMLError, UnicodeDecodeError):
+        yield f"{where}: not valid YAML"
+        return
+    shape = list(schema_problems(domains / "pack.schema.json", value, where))
+    yield from shape
+    if shape:
+        return
+    if value["name"] != pack.name:
+        yield f"{where}: name is {value['name']}; must be that of the folder"
+    files = rendered_files(pack)
+    for name in sorted({"README.md", "recognizers.yaml"} - set(files)):
+        yield f"{pack.name}/{name}: missing"
+    if value["files"] != files:
+        yield f"{where}: files differs from the files on disk; run check_packs.py --write"
+    if value["sample"] and not (pack / value["sample"]).is_file():
+        yield f"{where}: sample: no file {value['sample']}"
+    by_file: dict[str, Sets] = defaultdict(dict)
+    for row in value["eval"]:
+        if any(row["id"] in sets for sets in by_file.values()):
+            yield f"{where}: eval: two sets have the id {row['id']}"
+        by_file[row["file"]][row["id"]] = row
+    for name in files:
+        if name.startswith("eval/") and name not in by_file:
+            yield f"{pack.name}/{name}: no row of `eval:` in pack.yaml names it"
+    for name, sets in by_file.items():
+        yield from check_file(pack, name, sets, value["canary"], ids)
+
+
+def check_file(
+    pack: Path, name: str, sets: Sets, canary: str, ids: dict[str, str]
+) -> Iterator[str]:
+    """Yield every problem of one evaluation file; a set is the items whose `task` is its id."""
+    where = f"{pack.name}/{name}"
+    if not (pack / name).is_file():
+        yield f"{where}: missing, but eval.{', eval.'.join(sets)} names it"
+        return
+    items: dict[str, list[Item]] = {task: [] for task in sets}
+    lines = (pack / name).read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line and number == len(lines):
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError:
+            yield f"{where}:{number}: not JSON"
+            continue
+        schema = pack.parent / "item.schema.json"
+        faults = list(schema_problems(schema, item, f"{where}:{number}"))
+        yield from faults
+        if faults:
+            continue
+        if item["task"] not in sets:
+            yield f"{where}:{number}: task is {item['task']}; no row of `eval:` has this id here"
+            continue
+        yield from check_item(item, sets[item["task"]], canary, f"{where}:{number}", ids)
+        items[item["task"]].append(item)
+    for task, row in sets.items():
+        found = len(items[task])
+        if found != row["n"]:
+            yield f"{where}: {task}: {found} valid items; eval.{task}.n says {row['n']}"
+        yield from (f"{where}: {task}: {problem}" for problem in check_balance(items[task]))
+
+
+def check_item(
+    item: Item, row: dict[str, Any], canary: str, where: str, ids: dict[str, str]
+) -> Iterator[str]:
+    """Yield what the schema cannot say about one item."""
+    if item["id"] in ids:
+        yield f"{where}: id {item['id']} is already used at {ids[item['id']]}"
+    ids.setdefault(item["id"], where)
+    if item["type"] not in ALSO_ALLOWED.get(row["type"], {row["type"]}):
+        yield f"{where}: type is {item['type']}; the set is {row['type']}"
+    if item["canary"] != canary:
+        yield f"{where}: canary differs from the one of pack.yaml"
+    if item["choices"] and item["answer"] not in item["choices"]:
+        yield f"{where}: the answer is not one of the choices"
+    if item["formula"]:
+        decimals = len(item["answer"].partition(".")[2])
+        try:
+            right = format(arithmetic(item["formula"]), f".{decimals}f")
+        except (ValueError, ZeroDivisionError) as error:
+            yield f"{where}: formula: {error}"
+            return
+        if float(right) != float(item["answer"]):
+            yield f"{where}: the answer is {item['answer']}; the formula gives {right}"
+
+
+def check_balance(items: list[Item]) -> Iterator[str]:
+    """Yield ways to score on a set without reading the question."""
+    stems = Counter((item["context"], item["question"].lower()) for item in items)
+    doubled = [i["id"] for i in items if stems[i["context"], i["question"].lower()] > 1]
+    if doubled:
+        yield f"the same question twice: {', '.join(doubled)}"
+    options = [item for item in items if item["type"] == "multiple_choice"]
+    if len(options) >= SMALL_SET:
+        longest = [i for i in options if all(len(x) < len(i["answer"]) for x in others(i))]
+        if len(longest) > LONGEST_SHARE * len(options):
+            names = ", ".join(i["id"] for i in longest)
+            yield f"the right answer is the longest option in {len(longest)} items: {names}"
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for item in options:
+        by_size[len(item["choices"])].append(item["choices"].index(item["answer"]))
+    for size, positions in by_size.items():
+        counts = [positions.count(place) for place in range(size)]
+        expected = len(positions) / size
+        chi_square = sum((count - expected) ** 2 / expected for count in counts)
+        if len(positions) >= SMALL_SET and chi_square > CHI_SQUARE_5.get(size - 1, 16.9):
+            yield f"the right answers stand at uneven positions: {counts} (first to last option)"
+    labels = Counter(i["answer"] for i in items if i["choices"] and i not in options)
+    if labels.total() >= SMALL_SET and max(labels.values()) > LABEL_SHARE * labels.total():
+        yield f"one label has more than half of the items: {dict(labels)}"
+
+
+def others(item: Item) -> list[str]:
+    """The wrong choices of an item."""
+    return [choice for choice in item["choices"] if choice != item["answer"]]
+
+
+def check_all(domains: Path) -> list[str]:
+    """Return every problem of every pack; a pack is a folder below `domains`."""
+    ids: dict[str, str] = {}
+    packs = sorted(path for path in domains.iterdir() if path.is_dir())
+    problems = [problem for pack in packs for problem in check_pack(pack, domains, ids)]
+    return problems if packs else [f"{domains}: no packs"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check the packs; 0 all is well, 2 there are problems."""
+    parser = argparse.ArgumentParser(description="Check every domain pack.")
+    parser.add_argument("--write", action="store_true", help="write the files: lists first")
+    parser.add_argument("--domains", type=Path, default=DOMAINS, help="folder of the packs")
+    args = parser.parse_args(argv)
+    if args.write:
+        for path in sorted(args.domains.glob("*/pack.yaml")):
+            write_files(path.parent)
+    problems = check_all(args.domains)
+    print("\n".join(problems) or "packs are in order", file=sys.stderr if problems else sys.stdout)
+    return 2 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+"""Fine-tuning of one language model for one domain: data, training, evaluation, card."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,123 @@
+"""Configuration + plan -> the arguments of the Hugging Face trainer, none left to chance."""
+
+import difflib
+import math
+import sys
+from dataclasses import fields
+from typing import Any
+
+from . import hardware
+from .config import Config
+from .errors import Problem, UserError
+from .hardware import Plan
+from .model_wrapper import Device
+from .objectives import OBJECTIVES
+from .planning import parameter_count
+from .techniques import TECHNIQUES
+
+SMALL_MODEL = 300e6  # weights; the size class "small"
+
+
+def trainer_arguments(
+    config: Config, plan: Plan, device: Device, train_examples: int, validation_examples: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the arguments of the Hugging Face trainer, and the reasons for those we chose.
+
+    Everything that its defaults would decide differently is written out: TRL turns bf16 and
+    gradient checkpointing on, and bf16 is about 19 times slower on most CPUs.
+    """
+    settings = config.train
+    reasons: dict[str, str] = {}
+    total = total_steps(config, plan, train_examples)
+    share = settings.eval_steps
+    every = max(1, math.ceil(total * share)) if share < 1 else int(share)
+    validates = settings.eval_strategy != "no" and validation_examples > 0
+    if settings.eval_strategy != "no" and not validates:
+        reasons["validation"] = "off, the validation split is empty; the last step is kept"
+    rhythm = settings.eval_strategy if validates else "no"
+    rate, reason = learning_rate(config, plan)
+    if settings.learning_rate == "auto":
+        reasons["learning rate"] = reason
+    micro = plan.per_device_train_batch_size
+    arguments: dict[str, Any] = {
+        "max_length": settings.max_length,
+        "num_train_epochs": settings.num_train_epochs,
+        "max_steps": settings.max_steps,
+        "learning_rate": rate,
+        "lr_scheduler_type": settings.lr_scheduler_type,
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "optim": plan.optim if settings.optim == "auto" else settings.optim,
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": plan.gradient_accumulation_steps,
+        "gradient_checkpointing": plan.gradient_checkpointing,
+        "bf16": plan.precision == "bf16",
+        "fp16": plan.precision == "fp16",
+        "eval_strategy": rhythm,
+        "eval_steps": every,
+        "save_strategy": "epoch" if rhythm == "epoch" else "steps",
+        "save_steps": every,
+        "save_total_limit": settings.save_total_limit,
+        "load_best_model_at_end": validates,
+        "logging_steps": settings.logging_steps,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "use_cpu": device.kind == "cpu",
+        "dataloader_pin_memory": device.kind == "cuda",
+        "report_to": "none" if config.tracker == "none" else [config.tracker],
+        "disable_tqdm": not sys.stderr.isatty(),
+        "include_num_input_tokens_seen": "non_padding",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
+    if validates:
+        arguments["metric_for_best_model"] = settings.metric_for_best_model
+        arguments["greater_is_better"] = False
+    return _with_extra(config, arguments), reasons
+
+
+def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
+    """Return the peak step size and why it was taken."""
+    if config.train.learning_rate != "auto":
+        return config.train.learning_rate, "set by the user"
+    shape, _ = hardware.find_shape(config.model.model_name_or_path, parameter_count(config))
+    row = TECHNIQUES[plan.technique]
+    small = shape.params < SMALL_MODEL
+    rate = row.small_learning_rate if small else row.learning_rate
+    size = f"{'below' if small else 'from'} {SMALL_MODEL / 1e6:.0f}M weights"
+    return rate, f"{rate:g}, usual for {plan.technique} with a model {size}"
+
+
+def total_steps(config: Config, plan: Plan, examples: int) -> int:
+    """Return the optimiser steps of the whole run, counted as the trainer does."""
+    if config.train.max_steps > 0:
+        return config.train.max_steps
+    batches = math.ceil(examples / plan.per_device_train_batch_size)
+    per_epoch = max(1, math.ceil(batches / plan.gradient_accumulation_steps))
+    return math.ceil(config.train.num_train_epochs * per_epoch)
+
+
+def _with_extra(config: Config, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add `train.extra`, after a check against what the trainer takes."""
+    from transformers.training_args import OptimizerNames
+
+    _, arguments_class = OBJECTIVES[config.objective].trainer_classes()
+    known = {field.name for field in fields(arguments_class) if field.init}
+    problems = []
+    for name in config.train.extra:
+        where = f"train.extra.{name}"
+        if name in type(config.train).model_fields:
+            problems.append(Problem(where, "this has a setting of its own", fix=f"train.{name}"))
+        elif name in arguments and name != "disable_tqdm":
+            problems.append(Problem(where, "it is set by the plan, the device or `tracker`"))
+        elif name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(Problem(where, f"{arguments_class.__name__} takes no such{hint}"))
+    optimisers = [item.value for item in OptimizerNames]
+    if arguments["optim"] not in optimisers:
+        problems.append(Problem("train.optim", "no such optimiser", ", ".join(optimisers)))
+    if problems:
+        raise UserError(problems)
+    return arguments | config.train.extra

@@ -1,0 +1,98 @@
+"""Everything that can be known before training, in one pass: configuration, goal, data, plan."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .config import Config
+from .errors import Problem, UserError
+from .formats import FORMATS
+from .metrics import METRICS
+from .objectives import check_combination
+from .packs import load_packs
+from .planning import require_fit, resolve_plan
+from .preparation import survey
+
+# Setting -> range outside which a run rarely succeeds (lowest, highest). The common advice of
+# the LoRA and QLoRA papers (arXiv 2106.09685, 2305.14314) and of the Hugging Face course.
+USUAL = {
+    "learning_rate": (1e-5, 5e-4),
+    "num_train_epochs": (1.0, 5.0),
+    "weight_decay": (0.0, 0.1),
+}
+
+
+def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
+    """Look at the whole run without training; print what was found.
+
+    Args:
+        config: the run, already validated setting by setting.
+        say: receives one line at a time.
+
+    Returns:
+        Warnings: things that do not stop a run.
+
+    Raises:
+        UserError: everything that would stop a run, in one message.
+    """
+    problems: list[Problem] = []
+    warnings = [*_goal(config, problems), *_unusual(config)]
+    for step in (_packs, _data, _plan):
+        try:
+            say(step(config))
+        except UserError as error:
+            problems += error.problems
+    for warning in warnings:
+        say(f"warning  {warning}")
+    if problems:
+        raise UserError(problems)
+    return warnings
+
+
+def _goal(config: Config, problems: list[Problem]) -> Iterator[str]:
+    """Yield a warning for every empty part of the goal; collect what is wrong with the rest."""
+    goal = config.goal
+    stated = [name for name in type(goal).model_fields if name != "eval_set"]  # empty: all sets
+    empty = [name for name in stated if getattr(goal, name) in ("", None)]
+    if empty:
+        fields = ", ".join(f"goal.{name}" for name in empty)
+        yield f"the goal is not stated ({fields}): nobody can say when the model is good enough"
+    if goal.metric and goal.metric not in METRICS:
+        problems.append(Problem("goal.metric", "no such metric", ", ".join(METRICS)))
+    if goal.eval_set:
+        known = [row.id for pack in load_packs(config) for row in pack.eval_sets]
+        if goal.eval_set not in known:
+            problems.append(Problem("goal.eval_set", "no such evaluation set", ", ".join(known)))
+
+
+def _unusual(config: Config) -> Iterator[str]:
+    for name, (lowest, highest) in USUAL.items():
+        value = getattr(config.train, name)
+        if isinstance(value, int | float) and not lowest <= value <= highest:
+            yield f"train.{name} is {value:g}; usual values are {lowest:g} to {highest:g}"
+
+
+def _packs(config: Config) -> str:
+    packs = load_packs(config)
+    items = sum(row.n for pack in packs for row in pack.eval_sets)
+    names = ", ".join(pack.name for pack in packs)
+    return f"packs    {names}: {items} evaluation items"
+
+
+def _data(config: Config) -> str:
+    report: dict[str, Any] = survey(config)
+    check_combination(config.objective, FORMATS[report["format"]["name"]])
+    if report["refused"]:
+        found = "; ".join(report["refused"])
+        raise UserError(Problem(config.data.raw, found, fix="make prepare lists every bad row"))
+    rows, layout = report["rows"], report["format"]
+    outcome = ", ".join(f"{rows[name]} {name}" for name in rows if name != "read")
+    return f"data     {rows['read']} rows as {layout['name']} ({layout['reason']}): {outcome}"
+
+
+def _plan(config: Config) -> str:
+    plan, device, _ = resolve_plan(config, must_fit=False)
+    require_fit(plan, device)
+    return (
+        f"plan     {plan.technique}, {plan.precision}: needs {plan.need_gib:.1f} of "
+        f"{device.memory_gib:.1f} GiB on {device.name}"
+    )

@@ -1,0 +1,315 @@
+"""The configuration of a run: YAML file + command line -> one checked `Config`.
+
+Everything wrong with it is reported at once, before any heavy library is loaded.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node
+
+from .errors import Problem, UserError
+from .formats import FORMATS
+from .objectives import OBJECTIVES, check_combination
+from .settings import Section, Settings
+from .techniques import TECHNIQUES
+from .utils import write_text
+
+# Names that other tools or older releases use -> what replaces them here.
+HINTS = {
+    "evaluation_strategy": "train.eval_strategy",
+    "save_strategy": "train.eval_strategy (checkpoints follow the validations)",
+    "max_seq_length": "train.max_length",
+    "max_seq_len": "train.max_length",
+    "warmup_ratio": "train.warmup_steps (a value below 1 is a share of the run)",
+    "torch_dtype": "train.precision",
+    "bf16": "train.precision: bf16",
+    "fp16": "train.precision: fp16",
+    "report_to": "tracker",
+    "batch_size": "train.per_device_train_batch_size",
+    "lr": "train.learning_rate",
+    "epochs": "train.num_train_epochs",
+    "num_epochs": "train.num_train_epochs",
+    "r": "lora.lora_r",
+    "alpha": "lora.lora_alpha",
+    "target_modules": "lora.lora_target_modules",
+    "model_name": "model.model_name_or_path",
+    "base_model": "model.model_name_or_path",
+    "dataset": "data.raw",
+    "no_cuda": "the environment variable CUDA_VISIBLE_DEVICES (empty: no GPU)",
+    "use_cpu": "the environment variable CUDA_VISIBLE_DEVICES (empty: no GPU)",
+    "group_by_length": "train.extra.train_sampling_strategy: group_by_length",
+    "overwrite_output_dir": "nothing: every run gets a folder of its own",
+    "load_best_model_at_end": "nothing: the best checkpoint is always loaded at the end",
+    "logging_dir": "nothing: the log is training_log.jsonl in the run folder",
+}
+
+
+class Config(Settings):
+    """All settings of one run, checked. Attribute access: `config.train.learning_rate`."""
+
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+    _source: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("objective", "technique")
+    @classmethod
+    def _known_row(cls, value: str, info: ValidationInfo) -> str:
+        allowed = list(OBJECTIVES) if info.field_name == "objective" else ["auto", *TECHNIQUES]
+        if value not in allowed:
+            found = f"no such {info.field_name}{_close(value, allowed)}"
+            # _translate puts what follows the bar into the line "allowed".
+            raise ValueError(f"{found}|{', '.join(allowed)}")
+        return value
+
+    @property
+    def root(self) -> Path:
+        """Project folder, the one that holds `configs/`."""
+        return self._root
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Dotted name -> `default`, `file:line` or `command line`."""
+        return self._source
+
+    def path(self, value: str | Path) -> Path:
+        """Return a path of the configuration as an absolute path below the project folder."""
+        return (self._root / Path(value).expanduser()).resolve()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def table(self) -> str:
+        """Return one line per setting: name, value, where it came from."""
+        rows = [(n, json.dumps(v), self._source.get(n, "default")) for n, v in leaves(self)]
+        wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        limit = min(wide[1], 44)
+        return "\n".join(f"{n:<{wide[0]}}  {v:<{limit}}  {source}" for n, v, source in rows)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, merge and check the configuration.
+
+    Args:
+        path: the YAML file; the folder that holds its `configs/` folder becomes the root.
+        overrides: `section.key=value`, the value as a YAML scalar or flow collection.
+
+    Raises:
+        UserError: everything that is wrong, in one message.
+    """
+    problems: list[Problem] = []
+    values, sources = _read_yaml(path)
+    for text in overrides:
+        problem = _override(text, values, sources)
+        if problem is not None:
+            problems.append(problem)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(problems + _translate(error, sources)) from None
+    problems += _check_format(config)
+    if problems:
+        raise UserError(problems)
+    config._root = _project_root(path.resolve())
+    config._source = {name: _source_of(name, sources) for name, _ in leaves(config)}
+    return config
+
+
+def write_json_schema(path: Path) -> None:
+    """Write the JSON Schema of the configuration, for completion in editors."""
+    schema = Config.model_json_schema()
+    schema["properties"]["objective"]["enum"] = list(OBJECTIVES)
+    schema["properties"]["technique"]["enum"] = ["auto", *TECHNIQUES]
+    write_text(path, json.dumps(schema, indent=2) + "\n")
+
+
+def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) for every setting, in file order."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _check_format(config: Config) -> list[Problem]:
+    """Check the data format and that the objective can read what it gives."""
+    name = config.data.format
+    if name == "auto":
+        return []
+    if name not in FORMATS:
+        allowed = ["auto", *FORMATS]
+        return [
+            Problem("data.format", f"no such format{_close(name, allowed)}", ", ".join(allowed))
+        ]
+    try:
+        check_combination(config.objective, FORMATS[name])
+    except UserError as error:
+        return error.problems
+    return []
+
+
+def _close(name: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, allowed, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the file's values and, for each dotted name, `file:line`."""
+    if not path.is_file():
+        fix = "give --config PATH, or run the script in the project folder"
+        raise UserError(Problem(str(path), "no such configuration file", fix=fix))
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        values = _yaml().load(text)
+        node = _yaml().compose(text)
+    except YAMLError as error:
+        # `problem` is a fixed phrase of the parser; only for a repeated key it quotes values.
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = (getattr(error, "problem", None) or "syntax error").partition(" with value ")[0]
+        fix = "check indentation, quotes and the colon with a blank after it"
+        raise UserError(Problem(where, f"not valid YAML ({reason})", fix=fix)) from None
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        fix = "write settings as `name: value`, one section per block"
+        raise UserError(Problem(str(path), "the file holds no settings", fix=fix))
+    return values, {name: f"{path.name}:{line}" for name, line in _lines(node)}
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)  # YAML 1.2: 2e-4 is a number, `no` is a word
+
+
+def _lines(node: Node, prefix: str = "") -> Iterator[tuple[str, int]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            yield name, key.start_mark.line + 1
+            yield from _lines(value, f"{name}.")
+
+
+def _override(text: str, values: dict[str, Any], sources: dict[str, str]) -> Problem | None:
+    """Put one `key=value` of the command line into the values."""
+    name, equals, raw = text.partition("=")
+    if not equals or not name.strip():
+        fix = "write section.key=value, for example train.max_steps=20"
+        return Problem("command line", "an argument is not of the form key=value", fix=fix)
+    try:
+        value = _yaml().load(raw)
+    except YAMLError:
+        return Problem(name, "the value is not valid YAML", fix="put the value in quotes")
+    *parents, last = name.strip().split(".")
+    target = values
+    for parent in parents:
+        if not isinstance(target.get(parent), dict):
+            target[parent] = {}
+        target = target[parent]
+    target[last] = value
+    sources[name.strip()] = "command line"
+    return None
+
+
+def _source_of(name: str, sources: Mapping[str, str]) -> str:
+    inner = [s for key, s in sources.items() if key.startswith(f"{name}.") and s == "command line"]
+    return inner[0] if inner else sources.get(name, "default")
+
+
+def _project_root(path: Path) -> Path:
+    for parent in path.parents:
+        if parent.name == "configs":
+            return parent.parent
+    return path.parent
+
+
+def _translate(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
+    """Turn pydantic's findings into one problem per setting, without quoting values."""
+    problems: dict[str, Problem] = {}
+    for item in error.errors(include_url=False, include_input=False):
+        location = [str(part) for part in item["loc"]]
+        name, schema = _setting(location)
+        place = sources.get(name) or sources.get(".".join(location[:1]), "")
+        suffix = f" ({place})" if place else ""
+        if item["type"] == "extra_forbidden":
+            name = ".".join(location)
+            suffix = f" ({sources[name]})" if name in sources else ""
+            problem = Problem(name, f"no such setting{_near(location)}{suffix}")
+        elif item["type"] == "value_error":
+            found, _, allowed = item["msg"].removeprefix("Value error, ").partition("|")
+            problem = Problem(name, found + suffix, allowed)
+        else:
+            problem = Problem(name, f"the value does not fit{suffix}", _describe(schema))
+        problems.setdefault(name, problem)
+    return list(problems.values())
+
+
+def _setting(location: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Cut pydantic's location down to the setting, and return its JSON Schema."""
+    schema = Config.model_json_schema()
+    definitions, node, names = schema["$defs"], schema, []
+    for part in location:
+        properties = node.get("properties")
+        if properties is None or part not in properties:
+            break
+        names.append(part)
+        node = properties[part]
+        node = definitions[node["$ref"].split("/")[-1]] if "$ref" in node else node
+    return ".".join(names), node
+
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "a block of `name: value`",
+}
+BOUNDS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+}
+
+
+def _describe(schema: Mapping[str, Any]) -> str:
+    """Say in words what a JSON Schema allows."""
+    if "anyOf" in schema:
+        return " or ".join(_describe(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    text = KINDS.get(schema.get("type", ""), "another type")
+    if schema.get("type") == "array":
+        text += f" of {KINDS.get(schema['items'].get('type', ''), 'values')}"
+    bounds = [f"{sign} {schema[key]}" for key, sign in BOUNDS.items() if key in schema]
+    if schema.get("minLength") or schema.get("minItems"):
+        text += ", not empty"
+    return f"{text} {' and '.join(bounds)}".rstrip()
+
+
+def _near(location: Sequence[str]) -> str:
+    """Return `; did you mean ...?` for an unknown name, or nothing."""
+    last, parent = location[-1], ".".join(location[:-1])
+    if last in HINTS:
+        return f"; use {HINTS[last]}" if " " in HINTS[last] else f"; did you mean {HINTS[last]}?"
+    known = [name for name, _ in leaves(Config())]
+    elsewhere = [name for name in known if name.split(".")[-1] == last]
+    siblings = [n for n in known if n.rpartition(".")[0] == parent]
+    sections = list(Config.model_fields) if not parent else []
+    candidates = {name.split(".")[-1]: name for name in known}
+    candidates |= {name.split(".")[-1]: name for name in [*siblings, *sections]}
+    close = difflib.get_close_matches(last, candidates, n=1, cutoff=0.7)
+    found = elsewhere or [candidates[name] for name in close]
+    return f"; did you mean {found[0]}?" if found else ""

@@ -1,0 +1,212 @@
+"""Prepared records -> token ids and labels. The only place that renders a chat template."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .config import Config
+from .errors import Problem, UserError
+from .manifest import check_manifest
+from .objectives import IGNORED, Objective
+from .packs import load_packs
+from .records import Message, Record
+
+MAX_DROPPED = 0.10  # share of examples that may be over the length before training refuses
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenised:
+    """Examples as `datasets.Dataset` with input_ids and labels, held in memory only."""
+
+    dataset: Any
+    dropped: int
+    tokens: int
+    label_tokens: int
+
+
+def load_split(config: Config, split: str) -> list[Record]:
+    """Read one prepared split: train, validation or test.
+
+    Raises:
+        UserError: the prepared data is missing, stale, unscrubbed or altered.
+    """
+    assert split in SPLITS
+    check_manifest(config)
+    path = config.path(config.data.prepared) / f"{split}.jsonl"
+    with path.open(encoding="utf-8") as lines:
+        return [Record.from_json(json.loads(line)) for line in lines if line.strip()]
+
+
+def system_prompt(config: Config) -> str:
+    """Return what stands before every conversation that has no system turn of its own.
+
+    It is that of the chosen domain packs; the general one counts only when they have none.
+    Training, evaluation and inference use the same text.
+    """
+    prompts = {pack.name: pack.system_prompt for pack in load_packs(config) if pack.system_prompt}
+    chosen = [text for name, text in prompts.items() if name != "general"]
+    return "\n".join(chosen or prompts.values())
+
+
+def with_system(messages: Sequence[Message], prompt: str) -> list[Message]:
+    """Return the conversation, opened by the system prompt unless it has one."""
+    if not prompt or (messages and messages[0].role == "system"):
+        return list(messages)
+    return [Message("system", prompt), *messages]
+
+
+def render_prompt(
+    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool = True
+) -> list[int]:
+    """Return the token ids of a conversation, as the model saw them in training.
+
+    Args:
+        tokenizer: with a chat template.
+        messages: turns in order.
+        add_generation_prompt: end with the opening of an assistant turn.
+    """
+    return _encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
+
+
+def tokenise(
+    records: Sequence[Record],
+    tokenizer: Any,
+    objective: Objective,
+    max_length: int,
+    prompt: str = "",
+    split: str = "train",
+) -> Tokenised:
+    """Turn records into examples with labels.
+
+    Conversations longer than `max_length` tokens are left out and counted. Documents are
+    cut into blocks that overlap by one token, so that every token is predicted once; where
+    every token is learned, a conversation counts as a document.
+
+    Raises:
+        UserError: too many examples are over the length, or one has no token to learn from.
+    """
+    from datasets import Dataset
+
+    examples: list[tuple[list[int], list[int]]] = []
+    dropped = 0
+    for row, record in enumerate(records):
+        if not objective.assistant_only:
+            document = record.text or _text(tokenizer, with_system(record.messages, prompt), False)
+            examples += _blocks(tokenizer, document, max_length)
+            continue
+        ids, labels = label_conversation(tokenizer, with_system(record.messages, prompt), row)
+        if len(ids) > max_length:
+            dropped += 1
+            continue
+        examples.append((ids, labels))
+    _check_dropped(dropped, len(records), max_length, split)
+    if not examples and split == "train":
+        fix = "look at data/prepared/report.json for what became of the rows"
+        raise UserError(Problem("train split", "it holds no example", fix=fix))
+    columns = {"input_ids": [e[0] for e in examples], "labels": [e[1] for e in examples]}
+    tokens = sum(len(ids) for ids in columns["input_ids"])
+    learned = sum(sum(label != IGNORED for label in labels) for labels in columns["labels"])
+    return Tokenised(Dataset.from_dict(columns), dropped, tokens, learned)
+
+
+def label_conversation(
+    tokenizer: Any, messages: Sequence[Message], row: int
+) -> tuple[list[int], list[int]]:
+    """Return ids and labels: assistant turns and their end tokens are learned, nothing else.
+
+    The template is rendered up to each assistant turn and once more with it. The first text
+    must be the beginning of the second, or the loss would fall on other tokens than those
+    that are written at inference.
+
+    Raises:
+        UserError: the template breaks this, or no token is left to learn.
+    """
+    ids: list[int] = []
+    labels: list[int] = []
+    done = ""
+    for turn, message in enumerate(messages):
+        if message.role != "assistant":
+            continue
+        before = _text(tokenizer, messages[:turn], add_generation_prompt=True)
+        after = _text(tokenizer, messages[: turn + 1], add_generation_prompt=False)
+        if not before.startswith(done) or not after.startswith(before):
+            raise UserError(_template_problem(row, turn))
+        # What follows the end token (usually a line break) is the template's, not the model's.
+        end = len(after.rstrip())
+        if end <= len(before):
+            raise UserError(_empty_problem(row))
+        prompt_ids = _continue(tokenizer, ids, done, before)
+        answer_ids = _continue(tokenizer, ids + prompt_ids, before, after[:end])
+        if answer_ids[-1] not in _special_ids(tokenizer):
+            raise UserError(_end_problem())
+        ids += prompt_ids + answer_ids
+        labels += [IGNORED] * len(prompt_ids) + answer_ids
+        done = after[:end]
+    if not any(label != IGNORED for label in labels):
+        raise UserError(_empty_problem(row))
+    return ids, labels
+
+
+def _continue(tokenizer: Any, ids: list[int], done: str, text: str) -> list[int]:
+    """Return the ids that follow `ids` (those of `done`) when the text goes on to `text`.
+
+    Where a token would straddle the border, the new part is tokenised by itself: at inference
+    the prompt ends at the border as well.
+    """
+    whole = _encode(tokenizer, text)
+    if whole[: len(ids)] == ids:
+        return whole[len(ids) :]
+    return _encode(tokenizer, text[len(done) :])
+
+
+def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    return tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
+
+
+def _encode(tokenizer: Any, text: str) -> list[int]:
+    # The template writes the special tokens itself.
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+
+
+def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int], list[int]]]:
+    ids = [*_encode(tokenizer, text), tokenizer.eos_token_id]
+    starts = range(0, len(ids) - 1, max_length - 1)
+    return [(ids[start : start + max_length],) * 2 for start in starts]
+
+
+def _check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+    if dropped:
+        print(f"{split}: {dropped} of {total} examples exceed {max_length} tokens, left out")
+    if dropped > MAX_DROPPED * total:
+        found = f"{dropped} of {total} {split} examples are longer than {max_length} tokens"
+        fix = "raise train.max_length, or shorten the records"
+        raise UserError(Problem("train.max_length", found, f"at most {MAX_DROPPED:.0%}", fix))
+
+
+def _template_problem(row: int, turn: int) -> Problem:
+    found = (
+        f"row {row}, turn {turn}: the text before an assistant turn changes when the turn is "
+        "added, so its tokens cannot be told apart"
+    )
+    fix = "use single-turn data, or a tokenizer whose template renders turns one by one"
+    return Problem("chat template", found, fix=fix)
+
+
+def _end_problem() -> Problem:
+    found = "it writes no special token after an assistant turn, so no model could learn to stop"
+    fix = "choose an instruction-tuned model, or remove the template to get the plain one"
+    return Problem("chat template", found, fix=fix)
+
+
+def _empty_problem(row: int) -> Problem:
+    fix = "see the row in the prepared file; the assistant turns must not be empty"
+    return Problem(f"row {row}", "no token is left to learn from", fix=fix)

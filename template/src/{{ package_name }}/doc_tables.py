@@ -1,0 +1,162 @@
+"""Tables of the documentation, made from the rows of the code: python -m PACKAGE.doc_tables.
+
+A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between them is replaced.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import hardware
+from .checksums import CHECKSUMS
+from .config import Config, leaves
+from .formats import FORMATS
+from .metrics import METRICS
+from .objectives import OBJECTIVES
+from .policies import POLICIES
+from .readers import CONTAINERS
+from .settings import Section
+from .techniques import TECHNIQUES
+
+SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
+
+
+def techniques() -> str:
+    """One line per technique."""
+    header = ["technique", "trains", "merges into plain weights", "when"]
+    rows = [
+        [f"`{row.name}`", row.trainable, "yes" if row.mergeable else "no", row.doc]
+        for row in TECHNIQUES.values()
+    ]
+    return markdown(header, rows)
+
+
+def objectives() -> str:
+    """One line per objective, with the formats it can read."""
+    rows = [
+        [
+            f"`{row.name}`",
+            row.doc,
+            ", ".join(f"`{name}`" for name, other in FORMATS.items() if other.kind in row.reads),
+        ]
+        for row in OBJECTIVES.values()
+    ]
+    return markdown(["objective", "what it learns", "formats"], rows)
+
+
+def formats() -> str:
+    """One line per row layout."""
+    rows = [
+        [
+            f"`{row.name}`",
+            row.kind,
+            ", ".join(f"`{name}`" for name in row.required),
+            ", ".join(f"`{name}`" for name in row.optional) or "none",
+            row.doc,
+        ]
+        for row in FORMATS.values()
+    ]
+    return markdown(["format", "gives", "required", "optional", "layout"], rows)
+
+
+def containers() -> str:
+    """One line per file type."""
+    rows = [[f"`{suffix}`", row.name] for suffix, row in CONTAINERS.items()]
+    return markdown(["suffix", "read as"], rows)
+
+
+def metrics() -> str:
+    """One line per metric."""
+    rows = [
+        [f"`{row.name}`", row.title, row.needs, "up" if row.higher_is_better else "down"]
+        for row in METRICS.values()
+    ]
+    return markdown(["metric", "meaning", "computed from", "better"], rows)
+
+
+def policies() -> str:
+    """One line per scrubbing policy."""
+    rows = [[f"`{row.name}`", row.doc] for row in POLICIES.values()]
+    return markdown(["policy", "what stands in the place of an identifier"], rows)
+
+
+def checksums() -> str:
+    """One line per check digit rule."""
+    rows = [[f"`{name}`", _first_line(rule)] for name, rule in CHECKSUMS.items()]
+    return markdown(["name", "rule"], rows)
+
+
+def settings() -> str:
+    """One line per setting of the configuration."""
+    config = Config()
+    described = dict(_descriptions(config))
+    rows = [[f"`{name}`", f"`{value}`", described[name]] for name, value in leaves(config)]
+    return markdown(["setting", "default", "unit and effect"], rows)
+
+
+def memory() -> str:
+    """One line per model of the table: GiB on one card at 2048 tokens, and the technique."""
+    cards = (8, 12, 16, 24, 48, 80)
+    rows = []
+    for model_id, model in hardware.table("models").items():
+        cells = [model["title"], f"{model['params'] / 1e9:.2g}B"]
+        length = min(2048, model["context"])
+        for card in cards:
+            plan = hardware.plan(model_id, "sft", "auto", hardware.usable_gib(card), 1, length)
+            cells.append(f"{plan.technique} {plan.need_gib:.1f}" if plan.fits else "no")
+        rows.append(cells)
+    return markdown(["model", "parameters", *[f"{card} GB" for card in cards]], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__: function
+    for function in (
+        techniques,
+        objectives,
+        formats,
+        containers,
+        metrics,
+        policies,
+        checksums,
+        settings,
+        memory,
+    )
+}
+
+
+def renew(text: str) -> str:
+    """Return a page with its tables made anew."""
+    return SLOT.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def _first_line(rule: Callable[[str], bool]) -> str:
+    assert rule.__doc__, "every rule says what it checks"
+    return rule.__doc__.strip().splitlines()[0]
+
+
+def _descriptions(section: Section, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _descriptions(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", (field.description or "").replace("\n", " ")
+
+
+def main(folder: Path = Path("docs")) -> int:
+    """Renew every page of a folder in place."""
+    for page in sorted(folder.glob("*.md")):
+        page.write_text(renew(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

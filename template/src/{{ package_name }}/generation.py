@@ -1,0 +1,87 @@
+"""Greedy answers in batches, with their speed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from .scoring import Advance, left_pad
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Answers in the order of the prompts."""
+
+    texts: list[str]
+    new_tokens: int
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """New tokens over all rows of a batch, per second of wall time."""
+        return self.new_tokens / self.seconds if self.seconds else 0.0
+
+
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the ids that end an answer: those of the model's own settings and the tokenizer's."""
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    ids = declared if isinstance(declared, list) else [declared]
+    return sorted({x for x in [*ids, tokenizer.eos_token_id] if x is not None})
+
+
+def settings(model: Any, tokenizer: Any, max_new_tokens: int, **changes: Any) -> GenerationConfig:
+    """Return generation settings: greedy, ended by any stop token.
+
+    Args:
+        model: the model that will generate; its own sampling defaults are not used.
+        tokenizer: the tokenizer of that model.
+        max_new_tokens: longest answer.
+        changes: further settings of `transformers.GenerationConfig`.
+    """
+    stops = stop_tokens(model, tokenizer)
+    pad = tokenizer.pad_token_id
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stops or None,
+        pad_token_id=pad if pad is not None else (stops or [0])[0],
+        **{"do_sample": False, **changes},
+    )
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int = 24,
+    batch_size: int = 16,
+    advance: Advance | None = None,
+) -> Generated:
+    """Answer prompts (token ids) greedily, longest first, padded on the left."""
+    options = settings(model, tokenizer, max_new_tokens)
+    texts = [""] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    produced, start = 0, time.perf_counter()
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        ids, mask = left_pad([prompts[i] for i in rows], options.pad_token_id)
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=options,
+        )
+        for i, tokens in zip(rows, output[:, ids.shape[1] :].tolist(), strict=True):
+            answer = _until_stop(tokens, options.eos_token_id or [])
+            produced += len(answer)
+            texts[i] = tokenizer.decode(answer, skip_special_tokens=True).strip()
+        if advance:
+            advance(len(rows))
+    return Generated(texts, produced, time.perf_counter() - start)
+
+
+def _until_stop(tokens: Sequence[int], stops: Sequence[int]) -> list[int]:
+    end = next((k for k, token in enumerate(tokens) if token in stops), len(tokens))
+    return list(tokens[:end])

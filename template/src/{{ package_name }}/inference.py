@@ -1,0 +1,135 @@
+"""Questions to the tuned model, under the template and system prompt of its training."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .data_loader import render_prompt, system_prompt, with_system
+from .errors import Problem, UserError
+from .generation import generate, settings
+from .model_wrapper import LoadedModel
+from .packs import load_packs
+from .records import Message
+
+QUIT = {"exit", "quit", ":q"}
+
+
+class Assistant:
+    """A loaded model with the system prompt of the configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        loaded: LoadedModel,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+    ) -> None:
+        """Keep the model ready.
+
+        Args:
+            config: names the packs, which bring system prompt and disclaimer.
+            loaded: model and tokenizer.
+            max_new_tokens: longest answer.
+            temperature: 0 answers greedily, higher values draw at random.
+        """
+        self.loaded = loaded
+        self.prompt = system_prompt(config)
+        self.disclaimers = disclaimers(config)
+        sampling: dict[str, Any] = {}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature}
+        self.settings = settings(loaded.model, loaded.tokenizer, max_new_tokens, **sampling)
+
+    def reply(self, messages: Sequence[Message], stream: bool = False) -> str:
+        """Answer a conversation; with `stream` the words are printed as they come."""
+        import torch
+        from transformers import TextStreamer
+
+        model, tokenizer = self.loaded.model, self.loaded.tokenizer
+        ids = render_prompt(tokenizer, with_system(messages, self.prompt))
+        inputs = torch.tensor([ids], device=model.device)
+        streamer = None
+        if stream:
+            streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=inputs,
+                attention_mask=torch.ones_like(inputs),
+                generation_config=self.settings,
+                streamer=streamer,
+            )
+        return tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True).strip()
+
+    def reply_all(self, prompts: Sequence[str], batch_size: int = 8) -> list[str]:
+        """Answer independent prompts in batches, greedily."""
+        tokenizer = self.loaded.tokenizer
+        turns = [with_system([Message("user", prompt)], self.prompt) for prompt in prompts]
+        ids = [render_prompt(tokenizer, messages) for messages in turns]
+        limit = self.settings.max_new_tokens
+        return generate(self.loaded.model, tokenizer, ids, limit, batch_size).texts
+
+    def ask(self, question: str) -> str:
+        """Print the answer to one question as it comes, and return it."""
+        return self.reply([Message("user", question)], stream=True)
+
+    def chat(self, ask: Callable[[str], str] = input) -> None:
+        """Talk in the terminal until `exit` or the end of the input."""
+        print("Type `exit` to leave, `new` to forget the conversation.")
+        history: list[Message] = []
+        while True:
+            try:
+                question = ask("you> ").strip()
+            except EOFError:
+                return
+            if question in QUIT:
+                return
+            if question == "new":
+                history.clear()
+            elif question:
+                history.append(Message("user", question))
+                history.append(Message("assistant", self.reply(history, stream=True)))
+
+
+def disclaimers(config: Config) -> list[str]:
+    """Return what the packs of the run say about every answer."""
+    return [pack.disclaimer for pack in load_packs(config) if pack.disclaimer]
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Read a file of prompts: .txt with one a line, or .jsonl with `prompt` or `question`.
+
+    Raises:
+        UserError: lines that hold no prompt, by their number.
+    """
+    if not path.is_file():
+        raise UserError(Problem(str(path), "no such file", fix="name a .txt or .jsonl file"))
+    lines = [x for x in path.read_text(encoding="utf-8-sig").split("\n") if x.strip()]
+    if path.suffix != ".jsonl":
+        return [line.strip() for line in lines]
+    prompts, problems = [], []
+    for number, line in enumerate(lines, start=1):
+        prompt = _prompt_of(line)
+        if prompt is None:
+            problems.append(Problem(f"{path.name}, entry {number}", "no text in `prompt`"))
+        else:
+            prompts.append(prompt)
+    if problems:
+        raise UserError(problems)
+    return prompts
+
+
+def _prompt_of(line: str) -> str | None:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    found = value.get("prompt") or value.get("question") if isinstance(value, dict) else value
+    return found if isinstance(found, str) and found.strip() else None
+
+
+def answer_lines(answers: Sequence[str]) -> Iterator[str]:
+    """Yield JSON lines of answers. The prompts, which nobody scrubbed, are not repeated."""
+    for number, text in enumerate(answers, start=1):
+        yield json.dumps({"prompt_number": number, "answer": text}, ensure_ascii=False) + "\n"

@@ -1,0 +1,137 @@
+"""Keyed hashes (HMAC-SHA256) that stand for rows, prompts and groups, and splits made from them.
+
+A plain hash of a short text can be found by trying texts; a keyed one cannot without the
+project's key. The key stays on this machine and out of version control.
+
+A row's split depends on its key alone, never on its neighbours: shuffling the rows or adding
+new ones moves no old row, and rows with one key (one prompt, or one patient where
+`data.group_by` is set) always fall into one split.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+from .config import Config
+from .errors import Problem, UserError
+from .records import Record, canonical
+
+SPLITS = ("train", "validation", "test")
+KEY_FILE = "data/.hmac_key"
+KEY_VARIABLE = "FINETUNE_HMAC_KEY"
+KEY_BYTES = 32
+
+
+class Keys:
+    """Makes the keyed hashes of one project. Each purpose has its own prefix."""
+
+    def __init__(self, secret: bytes) -> None:
+        assert len(secret) >= KEY_BYTES, "the key has at least 32 bytes"
+        self._secret = secret
+
+    def digest(self, purpose: str, data: bytes) -> bytes:
+        """Return 32 bytes; the same data gives unrelated digests for different purposes."""
+        return hmac.new(self._secret, purpose.encode() + b"\0" + data, hashlib.sha256).digest()
+
+    def raw(self, data: bytes) -> bytes:
+        """Return the key that names a quarantined row without its text."""
+        return self.digest("raw", data)
+
+    def row(self, record: Record) -> bytes:
+        """Return the key of a whole record: equal keys are exact duplicates."""
+        return self.digest("row", canonical(record.to_json()).encode())
+
+    def prompt(self, record: Record) -> bytes:
+        """Return the key of what is asked, blind to case, blanks and Unicode variants.
+
+        Two spellings of one question must not stand on both sides of a split.
+        """
+        texts = [unicodedata.normalize("NFKC", text).casefold() for text in record.prompt()]
+        plain = [" ".join(text.split()) for text in texts]
+        return self.digest("prompt", canonical(plain).encode())
+
+    def group(self, value: str) -> bytes:
+        """Return the key of a group, for example of one patient."""
+        return self.digest("group", value.encode("utf-8", "surrogatepass"))
+
+    @property
+    def scrubber(self) -> bytes:
+        """Return the key (32 bytes) under which the scrubber makes its pseudonyms."""
+        return self.digest("scrub", b"")
+
+    @property
+    def identity(self) -> str:
+        """Return 16 hexadecimal digits that tell two keys apart and reveal neither."""
+        return self.digest("identity", b"").hex()[:16]
+
+
+def load_keys(config: Config, create: bool = True) -> tuple[Keys, str]:
+    """Return the project's keys and where they came from.
+
+    The environment variable wins over the file. A missing file is created once (32 random
+    bytes, readable by its owner only), or replaced by a throw-away key if not `create`.
+
+    Raises:
+        UserError: the variable or the file does not hold a usable key.
+    """
+    if KEY_VARIABLE in os.environ:
+        return Keys(_from_environment(os.environ[KEY_VARIABLE])), f"environment {KEY_VARIABLE}"
+    path = config.path(KEY_FILE)
+    if path.exists():
+        secret = path.read_bytes()
+        if len(secret) != KEY_BYTES:
+            fix = "restore the file from a backup, or delete it: rows then change their split"
+            found = f"{len(secret)} bytes"
+            raise UserError(Problem(KEY_FILE, found, f"exactly {KEY_BYTES} bytes", fix))
+        return Keys(secret), f"file {KEY_FILE}"
+    secret = secrets.token_bytes(KEY_BYTES)
+    if not create:
+        return Keys(secret), "throw-away key, nothing is written"
+    _write_once(path, secret)
+    return Keys(secret), f"file {KEY_FILE}, created now"
+
+
+def _from_environment(value: str) -> bytes:
+    try:
+        secret = bytes.fromhex(value)
+    except ValueError:
+        secret = b""
+    if len(secret) < KEY_BYTES:
+        allowed = f"at least {2 * KEY_BYTES} hexadecimal digits"
+        fix = "openssl rand -hex 32"
+        raise UserError(Problem(f"environment {KEY_VARIABLE}", "not a usable key", allowed, fix))
+    return secret
+
+
+def _write_once(path: Path, secret: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # O_EXCL: two runs that start together must not each believe in their own key.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(secret)
+
+
+def fraction(key: bytes) -> float:
+    """Map a key (at least 8 bytes, uniformly distributed) to a number in [0, 1)."""
+    # 53 bits fill the mantissa exactly, so that the result never rounds up to 1.0.
+    return (int.from_bytes(key[:8], "big") >> 11) / (1 << 53)
+
+
+def split_of(key: bytes, shares: Mapping[str, float]) -> str:
+    """Return the split of a key.
+
+    Args:
+        key: Keyed hash of the group or the prompt.
+        shares: Share of each split; they add up to 1.
+    """
+    position, limit = fraction(key), 0.0
+    for name in SPLITS:
+        limit += shares.get(name, 0.0)
+        if position < limit:
+            return name
+    # Shares such as 0.8 + 0.1 + 0.1 may add up to a little under 1.
+    return next(name for name in reversed(SPLITS) if shares.get(name, 0.0) > 0)

@@ -1,0 +1,149 @@
+"""The manifest: proof of what the prepared data was made from, and that it was scrubbed."""
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import Problem, UserError
+from .packs import load_packs
+from .readers import find_files
+from .utils import read_json, sha256_file, sha256_json, write_json
+
+NAME = "manifest.json"
+SCHEMA = 1
+SECTIONS = ("data", "scrub", "domains", "objective")
+FIX = "make prepare"
+
+
+def manifest_path(config: Config) -> Path:
+    """Return where the manifest stands."""
+    return config.path(config.data.prepared) / NAME
+
+
+def shown_name(config: Config, path: Path) -> str:
+    """Return a path relative to the project where it lies inside, else as it is."""
+    inside = path.is_relative_to(config.root)
+    return (path.relative_to(config.root) if inside else path).as_posix()
+
+
+def hash_files(config: Config, paths: Sequence[Path]) -> dict[str, str]:
+    """Return name -> SHA-256 of each file."""
+    return {shown_name(config, path): sha256_file(path) for path in paths}
+
+
+def recognizer_files(config: Config) -> list[Path]:
+    """Return the rule files of all packs of the run, in the order the scrubber reads them."""
+    return [path for pack in load_packs(config) for path in pack.recognizers]
+
+
+def write_manifest(
+    config: Config, inputs: Mapping[str, str], scrubber: str, outputs: Sequence[Path], key: str
+) -> None:
+    """Write the manifest, as the last step of a preparation.
+
+    Args:
+        config: The run.
+        inputs: Hashes of the raw files, taken before they were read.
+        scrubber: Fingerprint of the scrubber.
+        outputs: The prepared files, complete.
+        key: Identity of the HMAC key; another key means other splits.
+    """
+    sections = _sections(config)
+    manifest = {
+        "schema": SCHEMA,
+        "scrubbed": True,
+        "inputs": dict(inputs),
+        "config_sha256": sha256_json(sections),
+        "config": sections,
+        "scrubber": scrubber,
+        "recognizers": hash_files(config, recognizer_files(config)),
+        "key": key,
+        "outputs": {path.name: sha256_file(path) for path in outputs},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write_json(manifest_path(config), manifest)
+
+
+def check_manifest(config: Config) -> dict[str, Any]:
+    """Return the manifest if the prepared data is what a preparation would give now.
+
+    Raw files that are not on this machine are not compared: data may be prepared on one
+    machine and trained on another.
+
+    Raises:
+        UserError: no manifest, data not scrubbed, or something changed since; all is listed.
+    """
+    where = shown_name(config, manifest_path(config))
+    try:
+        manifest = read_json(manifest_path(config))
+    except FileNotFoundError:
+        raise UserError(Problem(where, "no prepared data", fix=FIX)) from None
+    except ValueError:
+        raise UserError(Problem(where, "not valid JSON", fix=FIX)) from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise UserError(Problem(where, "not a manifest of this version", fix=FIX))
+    if manifest.get("scrubbed") is not True:
+        raise UserError(Problem(where, "the data was not scrubbed", fix=FIX))
+    changes = [*_changed_inputs(config, manifest), *_changed_settings(config, manifest)]
+    changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
+    if changes:
+        raise UserError([Problem(name, found, fix=FIX) for name, found in changes])
+    return manifest
+
+
+def _sections(config: Config) -> dict[str, Any]:
+    settings = config.as_dict()
+    return {name: settings[name] for name in SECTIONS}
+
+
+def _changed_inputs(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    files, _ = find_files(config.path(config.data.raw))
+    if files:
+        yield from _differences(hash_files(config, files), manifest["inputs"], "raw file")
+
+
+def _changed_recognizers(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    now = hash_files(config, recognizer_files(config))
+    yield from _differences(now, manifest["recognizers"], "scrubbing rules")
+
+
+def _differences(
+    now: Mapping[str, str], then: Mapping[str, str], what: str
+) -> Iterator[tuple[str, str]]:
+    for name in sorted({*now, *then}):
+        if name not in then:
+            yield name, f"{what} added since the data was prepared"
+        elif name not in now:
+            yield name, f"{what} removed since the data was prepared"
+        elif now[name] != then[name]:
+            yield name, f"{what} changed since the data was prepared"
+
+
+def _changed_settings(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    now, then = _sections(config), manifest["config"]
+    if sha256_json(then) != manifest["config_sha256"]:
+        yield NAME, "the manifest was edited"
+        return
+    old, new = dict(_leaves(then)), dict(_leaves(now))
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield name, "setting changed since the data was prepared"
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, value
+
+
+def _changed_outputs(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, digest in manifest["outputs"].items():
+        path = config.path(config.data.prepared) / name
+        if not path.is_file():
+            yield shown_name(config, path), "prepared file is missing"
+        elif sha256_file(path) != digest:
+            yield shown_name(config, path), "prepared file was altered"

@@ -1,0 +1,146 @@
+"""What is learned: one row per objective. Libraries are imported when a row is used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import Problem, UserError
+from .formats import FORMATS, Format
+
+IGNORED = -100  # label of a token that carries no loss
+# Largest number of logits that the plain loss may hold at once: 0.25 GiB of fp32, and about
+# 0.9 GiB with what the backward pass keeps. Larger batches take TRL's tiled loss.
+MOST_LOGITS = 2**26
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One training objective.
+
+    Attributes:
+        name: value of the setting `objective`.
+        title: name for people.
+        reads: kinds of record it can train on.
+        head: kind of model it needs.
+        planner_class: row of the memory planner that it counts as.
+        needs_reference: a frozen copy of the base is held during training.
+        assistant_only: only assistant turns carry loss; otherwise every token does.
+        trainer_classes: () -> (trainer class, its arguments class).
+        doc: when to choose it, one sentence.
+    """
+
+    name: str
+    title: str
+    reads: frozenset[str]
+    head: str
+    planner_class: str
+    needs_reference: bool
+    assistant_only: bool
+    trainer_classes: Callable[[], tuple[Any, Any]]
+    doc: str
+
+
+def _sft_classes() -> tuple[Any, Any]:
+    from trl import SFTConfig, SFTTrainer
+
+    class LanguageModelTrainer(SFTTrainer):
+        """TRL's trainer with a loss that is faster on a CPU."""
+
+        @property
+        def vocabulary_size(self) -> int:
+            model: Any = self.model
+            return model.config.get_text_config().vocab_size
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            # On a GPU TRL's fused head saves memory and skips tokens without a label. On a
+            # CPU it does neither, and it adds entropy and accuracy over the whole vocabulary.
+            options: Any = self.args
+            plain = options.loss_type == "nll" and self.label_smoother is None
+            alone = self.accelerator.num_processes == 1 and not self.aux_loss_enabled
+            on_cpu = options.device.type == "cpu" and not return_outputs
+            logits = inputs["labels"].numel() * self.vocabulary_size
+            if on_cpu and plain and alone and logits <= MOST_LOGITS:
+                return labelled_loss(model, inputs, num_items_in_batch)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """Write nothing: the model card comes from what was measured, at the end."""
+
+    return LanguageModelTrainer, SFTConfig
+
+
+def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> Any:
+    """Return the negative log-likelihood per labelled token.
+
+    The vocabulary is scored only at positions where some row of the batch has a label.
+
+    Args:
+        model: causal language model that takes `logits_to_keep`.
+        inputs: input_ids, attention_mask, labels, each of shape (batch, length).
+        count: labelled tokens of the whole optimiser step; None: those of this batch.
+    """
+    from torch.nn.functional import cross_entropy
+
+    labels = inputs["labels"][:, 1:]  # the token at position i is predicted at i - 1
+    kept = (labels != IGNORED).any(dim=0).nonzero().flatten()
+    logits = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        logits_to_keep=kept,
+        use_cache=False,
+    ).logits  # (batch, kept, vocabulary)
+    targets = labels[:, kept].flatten()
+    total = cross_entropy(
+        logits.flatten(0, 1).float(), targets, ignore_index=IGNORED, reduction="sum"
+    )
+    return total / (count if count is not None else (targets != IGNORED).sum().clamp(min=1))
+
+
+ROWS = (
+    Objective(
+        name="sft",
+        title="Supervised fine-tuning",
+        reads=frozenset({"messages"}),
+        head="causal_lm",
+        planner_class="causal_lm",
+        needs_reference=False,
+        assistant_only=True,
+        trainer_classes=_sft_classes,
+        doc="Learns to answer as the assistant turns of the data do.",
+    ),
+    Objective(
+        name="pretrain",
+        title="Continued pre-training",
+        reads=frozenset({"text", "messages"}),
+        head="causal_lm",
+        planner_class="causal_lm",
+        needs_reference=False,
+        assistant_only=False,
+        trainer_classes=_sft_classes,
+        doc="Learns the language of documents or conversations; every token carries loss.",
+    ),
+)
+OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
+
+
+def check_combination(objective: str, row: Format) -> None:
+    """Refuse a format whose records the objective cannot read.
+
+    Raises:
+        UserError: names both kinds and the formats that fit, derived from the tables.
+    """
+    reads = OBJECTIVES[objective].reads
+    if row.kind in reads:
+        return
+    fitting = [name for name, other in FORMATS.items() if other.kind in reads]
+    found = (
+        f"objective `{objective}` reads {' or '.join(sorted(reads))} records; "
+        f"format `{row.name}` gives {row.kind}. Formats that fit: {', '.join(fitting)}."
+    )
+    raise UserError(Problem("data.format", found))

@@ -1,0 +1,128 @@
+"""Record: one training example, whatever file or format it came from."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+ROLES = ("system", "user", "assistant", "tool")
+KINDS = ("text", "messages", "preference", "labelled", "prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One example. Which fields are filled depends on `kind`.
+
+    Attributes:
+        kind: One of KINDS; an objective says which kinds it reads.
+        messages: The conversation; for `preference` and `prompt` the turns before the answer.
+        chosen: The preferred answer turns (`preference`).
+        rejected: The other answer turns (`preference`).
+        text: Free text (`text`, `labelled`).
+        labels: Class names (`labelled`): a closed vocabulary, not user text.
+        reference: The verifiable answer (`prompt`).
+        group: What must stay in one split, as a keyed hash once the record is prepared.
+        day: Days since 1970-01-01 for splits by time.
+    """
+
+    kind: str
+    messages: tuple[Message, ...] = ()
+    chosen: tuple[Message, ...] = ()
+    rejected: tuple[Message, ...] = ()
+    text: str = ""
+    labels: tuple[str, ...] = ()
+    reference: str | None = None
+    group: str | None = None
+    day: int | None = None
+
+    def texts(self) -> tuple[str, ...]:
+        """Return all user text in a fixed order: turns, chosen, rejected, text, reference."""
+        turns = (*self.messages, *self.chosen, *self.rejected)
+        text = (self.text,) if self.text else ()
+        reference = () if self.reference is None else (self.reference,)
+        return (*(turn.content for turn in turns), *text, *reference)
+
+    def with_texts(self, texts: tuple[str, ...]) -> "Record":
+        """Return a copy whose texts() are `texts`; the inverse of texts()."""
+        assert len(texts) == len(self.texts()), "one text for each text of the record"
+        rest = iter(texts)
+
+        def refill(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+            return tuple(Message(turn.role, next(rest)) for turn in turns)
+
+        # Keyword arguments are evaluated in the order written, which is that of texts().
+        return replace(
+            self,
+            messages=refill(self.messages),
+            chosen=refill(self.chosen),
+            rejected=refill(self.rejected),
+            text=next(rest) if self.text else "",
+            reference=None if self.reference is None else next(rest),
+        )
+
+    def prompt(self) -> tuple[str, ...]:
+        """Return what the model is asked: the turns before the first answer, or the text.
+
+        The system turn is left out, because it is the same in most rows. The first answer
+        is the limit, so that a conversation and its longer continuation have one prompt.
+        """
+        if self.kind in ("text", "labelled"):
+            return (self.text,)
+        asked: list[str] = []
+        for turn in self.messages:
+            if turn.role == "assistant":
+                break
+            if turn.role != "system":
+                asked.append(turn.content)
+        return tuple(asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of a prepared JSONL file; fields that are not filled are left out."""
+        row: dict[str, Any] = {"kind": self.kind}
+        for name in ("messages", "chosen", "rejected"):
+            if turns := getattr(self, name):
+                row[name] = [{"role": turn.role, "content": turn.content} for turn in turns]
+        if self.text:
+            row["text"] = self.text
+        if self.labels:
+            row["labels"] = list(self.labels)
+        for name in ("reference", "group", "day"):
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
+        return row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Record":
+        """Read a row that to_json() made; other keys of the row are ignored."""
+        assert row["kind"] in KINDS, "a prepared row has a known kind"
+
+        def turns(name: str) -> tuple[Message, ...]:
+            return tuple(Message(turn["role"], turn["content"]) for turn in row.get(name, ()))
+
+        return cls(
+            kind=row["kind"],
+            messages=turns("messages"),
+            chosen=turns("chosen"),
+            rejected=turns("rejected"),
+            text=row.get("text", ""),
+            labels=tuple(row.get("labels", ())),
+            reference=row.get("reference"),
+            group=row.get("group"),
+            day=row.get("day"),
+        )
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys, no blanks and ASCII only.
+
+    ASCII, because half a surrogate pair in a raw row could not be encoded otherwise.
+    Values that JSON does not know (dates of a parquet file) are written as text.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

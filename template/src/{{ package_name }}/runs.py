@@ -1,0 +1,173 @@
+"""Run folders: a new one, one to go on with, and the mirror in `fine_tuned_model/`."""
+
+import datetime
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import Problem, UserError
+from .utils import read_json, write_json
+
+RECORD = "training_args.json"
+CHECKPOINTS = "checkpoints"
+PROMOTED = "fine_tuned_model"
+LINK_FROM_BYTES = 1 << 20  # larger files are linked, not copied
+
+# Settings that may differ between a run and its continuation: they change neither the data
+# nor any step. The effective batch is compared instead of its two factors.
+FREE = {
+    "train.output_dir",
+    "train.resume_from_checkpoint",
+    "train.save_total_limit",
+    "train.logging_steps",
+    "train.per_device_train_batch_size",
+    "train.gradient_accumulation_steps",
+    "train.gradient_checkpointing",
+}
+COMPARED = ("objective", "technique", "domains", "model", "lora", "train")
+
+
+def new_run(config: Config, label: str) -> Path:
+    """Make and return an empty run folder, `<time>-<label>`."""
+    parent = config.path(config.train.output_dir)
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        folder = parent / (f"{stamp}-{label}" if number == 1 else f"{stamp}-{label}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("a thousand runs in one second")
+
+
+def find_checkpoint(config: Config) -> Path | None:
+    """Return the checkpoint that `train.resume_from_checkpoint` names; None: a new run.
+
+    Raises:
+        UserError: there is none.
+    """
+    wanted = config.train.resume_from_checkpoint
+    if wanted is None:
+        return None
+    if wanted == "latest":
+        runs = config.path(config.train.output_dir)
+        found = [c for run in runs.glob("*") for c in _checkpoints(run)]
+        found.sort(key=lambda checkpoint: (checkpoint / "trainer_state.json").stat().st_mtime)
+    else:
+        folder = config.path(wanted)
+        is_one = (folder / "trainer_state.json").is_file()
+        found = [folder] if is_one else _checkpoints(folder)
+    if not found:
+        where = "train.resume_from_checkpoint"
+        fix = "name a folder like runs/<run>/checkpoints/checkpoint-100, or null for a new run"
+        raise UserError(Problem(where, "no complete checkpoint there", fix=fix))
+    return found[-1]
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first (the state is written last)."""
+    states = run.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")
+    return sorted((s.parent for s in states), key=lambda c: int(c.name.rpartition("-")[2]))
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """Return training_args.json of a run.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    path = run_dir / RECORD
+    if not path.is_file():
+        fix = "name a folder below runs/, or fine_tuned_model"
+        raise UserError(Problem(str(run_dir), f"holds no {RECORD}", fix=fix))
+    return read_json(path)
+
+
+def check_resume(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a run on other data or with other settings.
+
+    Args:
+        then: training_args.json of the run.
+        now: the same fields, as this call would write them.
+
+    Raises:
+        UserError: lists everything that differs.
+    """
+    fix = "set it back, or start a new run with train.resume_from_checkpoint=null"
+    old, new = dict(_flat(then["config"])), dict(_flat(now["config"]))
+    changed = [
+        name
+        for name in sorted({*old, *new})
+        if name.split(".")[0] in COMPARED and name not in FREE and old.get(name) != new.get(name)
+    ]
+    problems = [Problem(name, "changed since the run began", fix=fix) for name in changed]
+    if _rows(then) != _rows(now):
+        problems.append(Problem("prepared data", "not the data that the run began with", fix=fix))
+    if then["plan"]["technique"] != now["plan"]["technique"]:
+        problems.append(Problem("technique", "another one is planned on this device", fix=fix))
+    if then["effective_batch_size"] != now["effective_batch_size"]:
+        problems.append(Problem("plan", "the effective batch would change", fix=fix))
+    if problems:
+        raise UserError(problems)
+
+
+def _rows(record: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of the prepared rows; the report beside them holds timings."""
+    outputs = record["data"]["outputs"]
+    return {name: digest for name, digest in outputs.items() if name.endswith(".jsonl")}
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, value
+
+
+def relocate_best(checkpoint: Path) -> dict[str, Any]:
+    """Return the trainer state; mend its path to the best checkpoint if the run was moved."""
+    path = checkpoint / "trainer_state.json"
+    state = read_json(path)
+    best = state.get("best_model_checkpoint")
+    if best and Path(best).parent != checkpoint.parent:
+        state["best_model_checkpoint"] = str(checkpoint.parent / Path(best).name)
+        write_json(path, state)
+    return state
+
+
+def promote(config: Config, run_dir: Path) -> Path:
+    """Mirror a run into `fine_tuned_model/` and return that folder.
+
+    Large files are hard links (no disk space); the old folder is replaced in one go.
+    """
+    target = config.root / PROMOTED
+    fresh = target.with_name(f".{PROMOTED}.{os.getpid()}.new")
+    stale = target.with_name(f".{PROMOTED}.{os.getpid()}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(
+        run_dir,
+        fresh,
+        copy_function=_link_or_copy,
+        ignore=shutil.ignore_patterns(CHECKPOINTS),
+    )
+    if target.exists():
+        target.rename(stale)
+    fresh.rename(target)
+    shutil.rmtree(stale, ignore_errors=True)
+    return target
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    if os.path.getsize(source) >= LINK_FROM_BYTES:
+        try:
+            os.link(source, target)
+            return target
+        except OSError:
+            pass  # another file system, or one without links: a copy does as well
+    return shutil.copy2(source, target)

