@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,3 +194,40 @@ def test_raw_edit_makes_preparation_stale(run: Run) -> None:
         sample.write_bytes(text)
     assert answer.returncode == 2
     assert "stale" in answer.stderr or "changed" in answer.stderr
+
+
+def test_full_disk_leaves_no_valid_data(run: Run) -> None:
+    """A file size limit of 8 KiB stands for a full disk: exit 2, and training refuses."""
+    python = run.environment / "bin/python"
+    manifest = run.project / "data/prepared/manifest.json"
+    kept = {path: path.read_bytes() for path in manifest.parent.iterdir()}
+    answer = run.call(["bash", "-c", f"ulimit -f 8; {python} scripts/prepare_data.py"])
+    complete = manifest.exists()
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not complete
+
+
+@pytest.mark.slow
+def test_killed_run_is_resumed(run: Run) -> None:
+    """kill -9 after the first checkpoint; `resume_from_checkpoint=latest` finishes the run."""
+    python = str(run.environment / "bin/python")
+    settings = ["train.max_steps=12", "train.eval_steps=3"]
+    command = [python, "scripts/train.py", *settings]
+    environment = run.settings | {"PYTHONPATH": str(run.project / "src")}
+    process = subprocess.Popen(command, cwd=run.project, env=environment)
+    before = set((run.project / "runs").glob("*/checkpoints/checkpoint-*"))
+    for _ in range(600):
+        time.sleep(0.5)
+        if set((run.project / "runs").glob("*/checkpoints/checkpoint-*/trainer_state.json")):
+            new = set((run.project / "runs").glob("*/checkpoints/checkpoint-*")) - before
+            if new:
+                break
+    process.kill()
+    process.wait()
+    answer = run.script("train", *settings, "train.resume_from_checkpoint=latest")
+    assert answer.returncode == 0, answer.stderr
+    log = (run.project / "fine_tuned_model/training_log.jsonl").read_text("utf-8").splitlines()
+    assert max(json.loads(line)["step"] for line in log) == 12

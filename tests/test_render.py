@@ -175,3 +175,26 @@ def test_hostile_answers(render: Render, answers: dict[str, str], refusal: str |
     heading = (project / "README.md").read_text(encoding="utf-8").splitlines()[0]
     assert heading.startswith("# ")
     assert not re.search(r"(?<!\\)[\[`<]", heading[2:].replace("&lt;", ""))
+
+
+def test_answers_arrive_where_they_belong(render: Render) -> None:
+    """Sentinel answers are found in their files, names of hidden questions in none."""
+    project = render(
+        project_name="Sentinel Kestrel",
+        project_description="Sentinel sentence about quails.",
+        author_name="Sentinel Heron",
+        license="MIT",
+        profile="everything",
+    )
+    expected = {
+        "README.md": ["Sentinel Kestrel", "Sentinel sentence about quails."],
+        "pyproject.toml": ["Sentinel sentence about quails.", "Sentinel Heron"],
+        "LICENSE": ["Sentinel Heron", "MIT License"],
+    }
+    for name, sentinels in expected.items():
+        text = (project / name).read_text(encoding="utf-8")
+        assert all(sentinel in text for sentinel in sentinels), name
+    hidden = ("model_entry", "sample_pack", "plan_table", "model_slug", "_copier_conf", "Undefined")
+    for path in files(project):
+        text = path.read_text(encoding="utf-8")
+        assert not [name for name in hidden if name in text], path.name
