@@ -20,7 +20,7 @@ sys.path.insert(0, str(HOOKS))
 import planner  # noqa: E402
 
 GPUS = (1, 2, 4, 8)
-CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70)
+CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70, 140, 405, 1000, 2000)
 NOMINAL_GB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 128, 141, 180, 192, 288)
 CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")

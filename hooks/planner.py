@@ -24,7 +24,7 @@ CARD_SHARE = 0.97  # of a card that a plan may need
 LOSS_ROWS, LOSS_COLUMNS = 4096, 32768  # tile in which trl computes logits and loss
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
-SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
+SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
 CARD_STEPS = (8, 12, 16, 24, 32, 48, 80, 141, 192, 288)  # GB
 # Architecture in counts; `sure` is False where the formula extrapolates
 Shape = namedtuple(

@@ -153,7 +153,7 @@ def test_full_instead_of_lora_by_one_setting(run: Run) -> None:
 
 
 def test_inference_answers(run: Run) -> None:
-    answer = run.script("inference", "Is a rising profit good news?", "eval.max_new_tokens=8")
+    answer = run.script("inference", "Is a rising profit good news?", "--max-new-tokens=8")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.strip()
 
@@ -231,3 +231,15 @@ def test_killed_run_is_resumed(run: Run) -> None:
     assert answer.returncode == 0, answer.stderr
     log = (run.project / "fine_tuned_model/training_log.jsonl").read_text("utf-8").splitlines()
     assert max(json.loads(line)["step"] for line in log) == 12
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    """make demo, as the README says it, in a folder of its own."""
+    answer = subprocess.run(
+        ["make", "demo", f"DEMO={tmp_path / 'demo'}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    rows = {row["name"]: row for row in results(tmp_path / "demo")["sets"]}
+    assert rows["fin_sentiment"]["n"] >= 100
+    assert rows["fin_sentiment"]["verdict"] == "better"

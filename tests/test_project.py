@@ -1,8 +1,10 @@
 """Rendered projects pass their own tests and checks, in one shared environment."""
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -69,3 +71,50 @@ def test_setup_refuses_an_impossible_torch(financial: Path, tmp_path: Path) -> N
     assert answer.returncode == 2
     assert "neither auto, cpu-index, cuda nor an existing path" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+SOURCES = [
+    ("cuda", {}, ["torch=={v}"], "cuda was asked for"),
+    ("cpu-index", {}, ["torch=={v}", "--index-url", "https://download.pytorch.org/whl/cpu"], ""),
+    ("auto", {"has_nvidia_gpu": True}, ["torch=={v}"], "GPU answers"),
+    ("auto", {"local_torch_wheel": "file:///w.whl"}, ["file:///w.whl"], "no GPU seen"),
+    ("auto", {"cpu_index_answers": True}, ["torch=={v}", "--index-url"], "no GPU seen"),
+]
+
+
+@pytest.mark.parametrize(("choice", "found", "wanted", "reason"), SOURCES)
+def test_torch_source(
+    financial: Path, monkeypatch: Any, choice: str, found: dict, wanted: list, reason: str
+) -> None:
+    """Which build of torch is taken, for what is found on the machine."""
+    setup = load_setup(financial)
+    monkeypatch.setattr(setup.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(setup, "has_nvidia_gpu", lambda: "has_nvidia_gpu" in found)
+    monkeypatch.setattr(setup, "cpu_index_answers", lambda: "cpu_index_answers" in found)
+    wheel = found.get("local_torch_wheel")
+    monkeypatch.setattr(setup, "local_torch_wheel", lambda _python: wheel)
+    arguments, why = setup.torch_arguments(choice, Path("python"))
+    expected = [part.format(v=setup.TORCH_VERSION) for part in wanted]
+    assert arguments[: len(expected)] == expected
+    assert reason in why
+
+
+def test_torch_source_that_is_nowhere_lists_sizes(financial: Path, monkeypatch: Any) -> None:
+    setup = load_setup(financial)
+    monkeypatch.setattr(setup.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(setup, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(setup, "cpu_index_answers", lambda: False)
+    monkeypatch.setattr(setup, "local_torch_wheel", lambda _python: None)
+    with pytest.raises(setup.SetupError) as error:
+        setup.torch_arguments("auto", Path("python"))
+    for words in ("TORCH_SOURCE=cuda", "3 GB", "TORCH_SOURCE=cpu-index", "0.2 GB", "PATH"):
+        assert words in str(error.value)
+
+
+def load_setup(project: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_env", project / "scripts/setup_env.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -10,7 +10,7 @@ import pexpect
 import pytest
 import yaml
 
-from .conftest import ROOT, Render, copy
+from .conftest import ROOT, Render
 
 TABLE = json.loads((ROOT / "hooks/plan_table.json").read_text(encoding="utf-8"))
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -133,6 +133,33 @@ def test_interactive_run_asks_about_eight_questions(template: Path, tmp_path: Pa
     assert answers["license"] == "Apache-2.0"  # not asked, but saved
 
 
+def test_minimal_profile_asks_name_and_domains_only(template: Path, tmp_path: Path) -> None:
+    target = tmp_path / "project"
+    terminal = Terminal(template, target)
+    terminal.answer("What is the project called", "Short run\r")
+    terminal.answer("How many questions", "\x1b[B\r")  # one down: minimal
+    terminal.answer("Which domain packs")
+    terminal.see("make setup")
+    terminal.child.expect(pexpect.EOF)
+    terminal.child.close()
+    assert terminal.child.exitstatus == 0
+    assert stored(target)["profile"] == "minimal"
+    assert stored(target)["technique"] == "auto"
+
+
+def test_one_card_decides_until_a_launcher_is_offered(render: Render) -> None:
+    """Eight cards do not make a technique fit that one card cannot hold."""
+    answers = {"model_size": "8B", "base_model": LLAMA_8B, "gpu_memory_gb": 24, "num_gpus": 8}
+    need = TABLE["need"][LLAMA_8B]["full"]["causal_lm"][TABLE["seq"].index(2048)][0]
+    assert need > TABLE["usable_factor"] * 24
+    assert stored(render(**answers))["technique"] == "auto"
+
+
+def test_sizes_and_lengths_of_the_questionnaire_are_planned() -> None:
+    assert max(TABLE["seq"]) >= max(model["context"] for model in TABLE["models"])
+    assert max(float(size) for size in TABLE["custom"]) >= 2000
+
+
 def test_relative_template_path_is_warned_of(
     template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -150,9 +177,3 @@ def test_relative_template_path_is_warned_of(
 def test_formats_are_those_the_objective_reads() -> None:
     for row in TABLE["objectives"].values():
         assert any(entry["kind"] in row["reads"] for entry in TABLE["formats"].values())
-
-
-def test_copy_is_fast(template: Path, tmp_path: Path) -> None:
-    """Not a timed assertion of speed: only that no render grows without bound."""
-    project = copy(template, tmp_path / "p", {"project_name": "Count", "domains": ["financial"]})
-    assert sum(1 for path in project.rglob("*") if path.is_file()) <= 120

@@ -171,7 +171,7 @@ def test_hostile_answers(render: Render, answers: dict[str, str], refusal: str |
         assert metadata["project"]["authors"] == [{"name": answers["author_name"]}]
     for path in files(project):
         if path.suffix in {".yaml", ".yml"}:
-            assert list(strings(yaml.safe_load(path.read_text(encoding="utf-8")))) is not None
+            assert list(strings(yaml.safe_load(path.read_text(encoding="utf-8")))), path.name
     heading = (project / "README.md").read_text(encoding="utf-8").splitlines()[0]
     assert heading.startswith("# ")
     assert not re.search(r"(?<!\\)[\[`<]", heading[2:].replace("&lt;", ""))

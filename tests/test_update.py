@@ -143,6 +143,7 @@ def test_retired_pack_changes_no_answer(released: Path, project: Path) -> None:
     commit(released, "Financial retired", tag="1.1.0")
     update(project)
     assert answers_of(project) == before
+    assert not (project / "domains/financial/pack.yaml").exists()
 
 
 def test_domain_is_added_by_an_update(project: Path) -> None:

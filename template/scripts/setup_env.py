@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -140,7 +141,8 @@ def pip_find_links(python: Path) -> list[str]:
 def fingerprint(extras: str, torch_choice: str) -> str:
     """Hash what the environment is made from, so that a second setup takes no time."""
     digest = hashlib.sha256(f"{sys.version}|{extras}|{torch_choice}|{ROOT}".encode())
-    for name in ("pyproject.toml", "requirements.lock", "scripts/setup_env.py"):
+    sources = ("pyproject.toml", "requirements.lock", "scripts/setup_env.py")
+    for name in (*sources, "configs/default_config.yaml"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
@@ -151,10 +153,12 @@ def install(venv: Path, extras: str, torch_choice: str) -> None:
     arguments, reason = torch_arguments(torch_choice, python)
     print(f"torch {TORCH_VERSION}: {reason}", flush=True)
     run([*installer, *arguments])
+    config = (ROOT / "configs/default_config.yaml").read_text(encoding="utf-8")
+    if tracker := re.search(r"^tracker: (\w+)", config, re.MULTILINE):
+        extras = ",".join(name for name in (extras, tracker[1]) if name not in ("", "none"))
     target = f".[{extras}]" if extras else "."
     run([*installer, "-c", "requirements.lock", "-e", target])
     run([*installer, "--no-deps", SPACY_WEIGHTS])
-    config = (ROOT / "configs/default_config.yaml").read_text(encoding="utf-8")
     if DEMO_MODEL_ID in config:
         run([*installer, "--no-deps", DEMO_MODEL])
 

@@ -1,13 +1,12 @@
 """Everything that can be known before training, in one pass: configuration, goal, data, plan."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
-from .formats import FORMATS
 from .metrics import METRICS
-from .objectives import check_combination
 from .packs import load_packs
 from .planning import require_fit, resolve_plan
 from .preparation import survey
@@ -36,7 +35,7 @@ def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
     """
     problems: list[Problem] = []
     warnings = [*_goal(config, problems), *_unusual(config)]
-    for step in (_packs, _data, _plan):
+    for step in (_packs, _data, _tracker, _plan):
         try:
             say(step(config))
         except UserError as error:
@@ -80,13 +79,21 @@ def _packs(config: Config) -> str:
 
 def _data(config: Config) -> str:
     report: dict[str, Any] = survey(config)
-    check_combination(config.objective, FORMATS[report["format"]["name"]])
     if report["refused"]:
         found = "; ".join(report["refused"])
         raise UserError(Problem(config.data.raw, found, fix="make prepare lists every bad row"))
     rows, layout = report["rows"], report["format"]
     outcome = ", ".join(f"{rows[name]} {name}" for name in rows if name != "read")
     return f"data     {rows['read']} rows as {layout['name']} ({layout['reason']}): {outcome}"
+
+
+def _tracker(config: Config) -> str:
+    name = config.tracker
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise UserError(
+            Problem("tracker", f"{name} is not installed", fix=f"make setup EXTRAS={name}")
+        )
+    return f"tracker  {name}"
 
 
 def _plan(config: Config) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .config import Config, load_config
 from .errors import EXIT_BUG, EXIT_DONE, EXIT_GATE, EXIT_USER, GateFailed, Problem, UserError
-from .privacy import privacy_env
 
 DEFAULT_CONFIG = Path("configs/default_config.yaml")
 
@@ -58,7 +57,6 @@ def run(main: Callable[[Sequence[str]], int | None]) -> int:
     The message of an unexpected exception is left out of the report: libraries put
     values of the data into it. File, line and type of the exception are printed.
     """
-    privacy_env()
     _share_cores()
     try:
         return main(sys.argv[1:]) or EXIT_DONE
@@ -72,14 +70,21 @@ def run(main: Callable[[Sequence[str]], int | None]) -> int:
         print("stopped by the user", file=sys.stderr)
         return 130
     except OSError as error:
+        if error.errno is None:  # libraries raise OSError for other things, with data in the text
+            return _report_bug(error)
         where = str(error.filename or "file system")
         found = error.strerror or type(error).__name__
         fix = "check that the path exists, is writable and that the disk has room"
         print(f"error: {Problem(where, found, fix=fix)}", file=sys.stderr)
         return EXIT_USER
     except Exception as error:
-        print(f"internal error: {type(error).__name__} (message withheld)", file=sys.stderr)
-        for frame in traceback.extract_tb(error.__traceback__):
-            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
-        print("this is a bug: please report the lines above", file=sys.stderr)
-        return EXIT_BUG
+        return _report_bug(error)
+
+
+def _report_bug(error: Exception) -> int:
+    """Print where an unexpected exception arose, without its message."""
+    print(f"internal error: {type(error).__name__} (message withheld)", file=sys.stderr)
+    for frame in traceback.extract_tb(error.__traceback__):
+        print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
+    print("this is a bug: please report the lines above", file=sys.stderr)
+    return EXIT_BUG

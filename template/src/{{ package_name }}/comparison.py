@@ -169,11 +169,12 @@ def _lower_bound(results: Row) -> float | None:
 
 
 def _guard_drop(results: Row) -> float | None:
-    """Return the drop in points that the items are evidence for, not chance alone."""
+    """Return the drop in percentage points that is certain: the near end of the interval.
+
+    On a few dozen items the plain difference is mostly chance.
+    """
     guard = results["guard"]
-    if guard is None:
-        return None
-    return -100 * guard["difference"] if guard["verdict"] == statistics.WORSE else 0.0
+    return None if guard is None else max(0.0, -100 * guard["interval"][1])
 
 
 def _missing(results: Row) -> float | None:
@@ -197,7 +198,7 @@ GATES = {
         ),
         Gate(
             "guard_drop_pp",
-            "drop on the guard sets in percentage points that is more than chance, at most",
+            "certain drop on the guard sets (near end of the interval), in points, at most",
             _guard_drop,
             lambda value, threshold: value <= threshold,
         ),
@@ -211,12 +212,6 @@ GATES = {
             "contaminated_max",
             "evaluation items that overlap with the training data, at most",
             _contaminated,
-            lambda value, threshold: value <= threshold,
-        ),
-        Gate(
-            "pii_leak_max",
-            "planted identifiers that the tuned model gives out, at most",
-            lambda _results: None,
             lambda value, threshold: value <= threshold,
         ),
     )

@@ -106,6 +106,8 @@ def read_prompts(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(Problem(str(path), "no such file", fix="name a .txt or .jsonl file"))
     lines = [x for x in path.read_text(encoding="utf-8-sig").split("\n") if x.strip()]
+    if not lines:
+        raise UserError(Problem(str(path), "the file holds no prompt", fix="one prompt a line"))
     if path.suffix != ".jsonl":
         return [line.strip() for line in lines]
     prompts, problems = [], []

@@ -1,6 +1,7 @@
 """The manifest: proof of what the prepared data was made from, and that it was scrubbed."""
 
 import datetime
+import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ NAME = "manifest.json"
 SCHEMA = 1
 SECTIONS = ("data", "scrub", "domains", "objective")
 FIX = "make prepare"
+# What decides which identifiers are found, besides rules and settings.
+SCRUBBER_MODULES = (
+    "checksums",
+    "grammars",
+    "language_model",
+    "policies",
+    "recognizers",
+    "scrub",
+    "spans",
+)
+SCRUBBER_LIBRARIES = ("presidio-analyzer", "spacy", "regex")
 
 
 def manifest_path(config: Config) -> Path:
@@ -38,6 +50,14 @@ def recognizer_files(config: Config) -> list[Path]:
     return [path for pack in load_packs(config) for path in pack.recognizers]
 
 
+def scrubber_code() -> str:
+    """Return the hash of what finds identifiers, rules apart: our modules and the libraries."""
+    folder = Path(__file__).parent
+    modules = {name: sha256_file(folder / f"{name}.py") for name in SCRUBBER_MODULES}
+    versions = {name: importlib.metadata.version(name) for name in SCRUBBER_LIBRARIES}
+    return sha256_json([modules, versions])
+
+
 def write_manifest(
     config: Config, inputs: Mapping[str, str], scrubber: str, outputs: Sequence[Path], key: str
 ) -> None:
@@ -58,6 +78,7 @@ def write_manifest(
         "config_sha256": sha256_json(sections),
         "config": sections,
         "scrubber": scrubber,
+        "scrubber_code": scrubber_code(),
         "recognizers": hash_files(config, recognizer_files(config)),
         "key": key,
         "outputs": {path.name: sha256_file(path) for path in outputs},
@@ -88,6 +109,8 @@ def check_manifest(config: Config) -> dict[str, Any]:
         raise UserError(Problem(where, "the data was not scrubbed", fix=FIX))
     changes = [*_changed_inputs(config, manifest), *_changed_settings(config, manifest)]
     changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
+    if manifest.get("scrubber_code") != scrubber_code():
+        changes.append(("scrubber", "its code or a library changed since the data was prepared"))
     if changes:
         raise UserError([Problem(name, found, fix=FIX) for name, found in changes])
     return manifest

@@ -171,6 +171,9 @@ def _row_problems(row: Any) -> Iterator[str]:
         return
     for key in sorted(ROW_KEYS - {"context", "checksum", "keep"} - row.keys()):
         yield f"`{key}` is missing"
+    context = row.get("context") or []
+    if not (isinstance(context, list) and all(isinstance(word, str) for word in context)):
+        yield "`context` must be a list of words"
     for key in sorted(map(str, row.keys() - ROW_KEYS)):
         yield f"`{key}`: no such key"
     if not regex.fullmatch(r"[A-Z][A-Z0-9_]*", str(row.get("type", "X"))):

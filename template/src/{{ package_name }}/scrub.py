@@ -4,7 +4,6 @@ Anything that makes the result doubtful raises: `ScrubError` for one text, `User
 run. No text is ever returned unscrubbed, and no message quotes a text.
 """
 
-import importlib.metadata
 import logging
 import unicodedata
 from collections.abc import Sequence
@@ -26,12 +25,10 @@ from .language_model import MODEL_FILES, NO_MODEL, NameRecognizer, find_model, l
 from .policies import POLICIES, Mention
 from .recognizers import LANGUAGE, RuleRecognizer, load_rules
 from .spans import Span, is_kept, mentions, merge, without_placeholders
-from .utils import sha256_file, sha256_json
+from .utils import sha256_json
 
 MAX_CHARACTERS = 100_000  # spaCy's memory grows with the text; its own limit is 1,000,000
 BATCH_SIZE = 64
-# Modules whose text decides what is found; a change of one makes prepared data stale.
-CODE = ("checksums", "grammars", "language_model", "policies", "recognizers", "scrub", "spans")
 
 
 class ScrubError(Exception):
@@ -109,15 +106,6 @@ class Scrubber:
                 "policy": policy,
                 "threshold": score_threshold,
                 "model": MODEL_FILES if model else NO_MODEL,
-                "code": [
-                    sha256_file(path)
-                    for path in sorted(Path(__file__).parent.glob("*.py"))
-                    if path.stem in CODE
-                ],
-                "versions": [
-                    f"{name} {importlib.metadata.version(name)}"
-                    for name in ("presidio-analyzer", "spacy", "regex")
-                ],
             }
         )
 

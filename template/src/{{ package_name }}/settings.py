@@ -251,6 +251,6 @@ class Settings(Section):
     lora: Lora = Lora()
     train: Train = Train()
     eval: Eval = Eval()
-    tracker: Literal["none", "wandb", "tensorboard", "trackio", "mlflow"] = "none"
+    tracker: Literal["none", "wandb", "tensorboard"] = "none"
     """Where training curves are sent besides the run folder."""
     hardware: Hardware = Hardware()
