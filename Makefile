@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= $(CURDIR)/build/demo
 DEST ?=
-COPY = $(VENV)/bin/copier copy --vcs-ref=HEAD
+DIRTY ?=
+export DEST
+COPY = "$(CURDIR)/$(VENV)/bin/copier" copy --vcs-ref=HEAD
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
@@ -13,14 +15,15 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/copier.ok ## render a financial project and run its whole pipeline on this machine
-	$(COPY) --defaults --overwrite -d project_name="Financial demo" -d 'domains=[financial]' $(CURDIR) $(DEMO)
-	cd $(DEMO) && (test -d .git || git init --quiet)
-	cd $(DEMO) && $(MAKE) setup PYTHON=$(PYTHON)
-	cd $(DEMO) && $(MAKE) all
+	$(COPY) --defaults --overwrite -d project_name="Financial demo" -d 'domains=[financial]' "$(CURDIR)" "$(DEMO)"
+	cd "$(DEMO)" && (test -d .git || git init --quiet)
+	cd "$(DEMO)" && $(MAKE) setup PYTHON="$(PYTHON)"
+	cd "$(DEMO)" && $(MAKE) all
 
 new: $(VENV)/copier.ok ## answer the questions and get your project: make new DEST=../my-project
-	@test -n "$(DEST)" || { echo "error: DEST is empty; allowed: a path; do: make new DEST=../my-project" >&2; exit 2; }
-	$(COPY) $(CURDIR) $(abspath $(DEST))
+	@test -n "$$DEST" || { echo "error: DEST is empty; allowed: a path; do: make new DEST=../my-project" >&2; exit 2; }
+	@test -n "$(DIRTY)" || test -z "$$(git status --porcelain)" || { echo "error: the template has uncommitted files, and a project copied from them could never be updated; do: commit or remove them (git status), or add DIRTY=1 for a trial" >&2; exit 2; }
+	$(COPY) "$(CURDIR)" "$$($(VENV)/bin/python -c 'import os; print(os.path.abspath(os.path.expanduser(os.environ["DEST"])))')"
 
 test: $(VENV)/test.ok ## everything that CI runs
 	$(VENV)/bin/python -m pytest

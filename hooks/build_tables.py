@@ -7,6 +7,7 @@ python hooks/build_tables.py --check    exit 1 when it is stale
 import argparse
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -51,8 +52,8 @@ def needs(shape: planner.Shape) -> dict[str, Any]:
         technique: {
             objective_class: [
                 [
-                    round(
-                        planner.least_need_gib(shape, [technique], objective_class, length, gpus), 1
+                    rounded_up(
+                        planner.least_need_gib(shape, [technique], objective_class, length, gpus)
                     )
                     for gpus in GPUS
                 ]
@@ -78,13 +79,18 @@ def model_rows() -> list[dict[str, Any]]:
     ]
 
 
-def cpu_needs(model_id: str) -> dict[str, float]:
-    """RAM in GiB of a run without a GPU, by technique."""
+def rounded_up(gib: float) -> float:
+    """Round up to 0.1 GiB: what is said to fit must fit."""
+    return math.ceil(gib * 10 - 1e-9) / 10
+
+
+def cpu_needs(model: str, params: float | None = None) -> dict[str, float]:
+    """RAM in GiB of a run without a GPU at CPU_SEQUENCE tokens, by technique."""
     runs = {
-        name: planner.plan(model_id, "sft", name, 0, 0, CPU_SEQUENCE, bf16=False)
+        name: planner.plan(model, "sft", name, 0, 0, CPU_SEQUENCE, bf16=False, params=params)
         for name in OFFERED
     }
-    return {name: round(run.need_gib, 1) for name, run in runs.items()}
+    return {name: rounded_up(run.need_gib) for name, run in runs.items()}
 
 
 def build() -> dict[str, Any]:
@@ -110,6 +116,10 @@ def build() -> dict[str, Any]:
             f"{size:g}": needs(planner.typical_shape(size * planner.GB)) for size in CUSTOM_BILLIONS
         },
         "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
+        "cpu_custom": {
+            f"{size:g}": cpu_needs("custom", size * planner.GB) for size in CUSTOM_BILLIONS
+        },
+        "cpu_seq": CPU_SEQUENCE,
         # what a need is compared with: the card's GiB less what a plan leaves free
         "usable": {str(size): round(factor * size, 1) for size in NOMINAL_GB},
         "usable_factor": round(factor, 4),

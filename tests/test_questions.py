@@ -2,6 +2,7 @@
 
 import json
 import keyword
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def test_reserved_names_cover_this_python() -> None:
     public = {name for name in sys.stdlib_module_names if not name.startswith("_")}
     assert {name for name in public if name.islower() and len(name) <= 30} <= reserved
     assert {name for name in keyword.kwlist if name.islower()} <= reserved
-    assert {"torch", "evaluate", "scripts", "transformers"} <= reserved
+    assert {"torch", "evaluate", "scripts", "transformers", "conftest", "com2"} <= reserved
+    lock = (ROOT / "template/requirements.lock").read_text(encoding="utf-8")
+    pinned = {re.sub(r"[-.]", "_", name) for name in re.findall(r"^([a-z][\w.-]*)==", lock, re.M)}
+    assert {name for name in pinned if len(name) <= 30} <= reserved
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,7 @@ REFUSED = [
     ({"model_size": "huge"}, "small, medium, large, or a count"),
     ({"base_model": "no/such-model"}, "Invalid choice"),
     ({"base_model": "custom"}, "custom_model"),
+    ({"model_size": "0B"}, "small, medium, large, or a count"),
     ({"gpu_memory_gb": -1}, "Between 0"),
     ({"gpu_memory_gb": 24, "num_gpus": 0}, "Between 1 and 64"),
     ({"num_gpus": 2}, "gpu_memory_gb is 0"),
@@ -72,8 +77,9 @@ def test_default_model_is_free_and_of_the_size(render: Render) -> None:
         chosen = models[stored(render(model_size=size))["base_model"]]
         assert chosen["class"] == size
         assert not chosen["gated"]
-    chosen = models[stored(render(model_size="8B"))["base_model"]]
-    assert 4e9 <= chosen["params"] <= 16e9
+    for size, low, high in (("8B", 4e9, 16e9), ("70B", 20e9, 140e9), ("30M", 0, 140e6)):
+        chosen = models[stored(render(model_size=size))["base_model"]]
+        assert low <= chosen["params"] <= high
 
 
 def test_models_reach_from_135m_to_70b() -> None:

@@ -89,7 +89,9 @@ def torch_arguments(choice: str, python: Path) -> tuple[list[str], str]:
         if path.is_file():
             return [str(path)], "this wheel was asked for"
         if path.is_dir():
-            return [requirement, "--no-index", "--find-links", str(path)], "folder asked for"
+            # torch alone; what it needs comes with the rest, from wherever pip is told to look
+            only_there = ["--no-deps", "--no-index", "--find-links", str(path)]
+            return [requirement, *only_there], "a wheel of this folder was asked for"
         raise SetupError(f"--torch {choice}: neither auto, cpu-index, cuda nor an existing path")
     if platform.system() != "Linux":
         return [requirement], f"{platform.system()}: PyPI has one small build"
@@ -173,6 +175,8 @@ def check_consistency(venv: Path) -> None:
         for line in answer.stdout.splitlines()
         if answer.returncode and not line.startswith(data_only)
     ]
+    if answer.returncode and not answer.stdout:
+        raise SetupError(f"{venv} has no pip: remove it, and run make setup again")
     if problems:
         raise SetupError("the installed versions do not fit together:\n  " + "\n  ".join(problems))
 

@@ -108,7 +108,9 @@ def require_fit(plan: Plan, device: Device) -> None:
     if plan.fits and plan.need_gib <= device.memory_gib:
         return
     found = f"{plan.need_gib:.1f} GiB needed, {device.memory_gib:.1f} GiB there ({device.name})"
-    fixes = plan.fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
+    # Training runs in one process, so more GPUs of any kind would not help.
+    fixes = [fix for fix in plan.fixes if "GPUs" not in fix]
+    fixes = fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
     raise UserError(Problem("plan", found, fix="; or ".join(fixes)))
 
 
