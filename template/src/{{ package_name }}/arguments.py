@@ -109,6 +109,8 @@ def _with_extra(config: Config, arguments: dict[str, Any]) -> dict[str, Any]:
         where = f"train.extra.{name}"
         if name in type(config.train).model_fields:
             problems.append(Problem(where, "this has a setting of its own", fix=f"train.{name}"))
+        elif name.startswith(("push_to_hub", "hub_")):
+            problems.append(Problem(where, "nothing is uploaded while data is at hand"))
         elif name in arguments and name != "disable_tqdm":
             problems.append(Problem(where, "it is set by the plan, the device or `tracker`"))
         elif name not in known:

@@ -10,6 +10,7 @@ from .items import CHOICES, TEXT
 from .metrics import METRICS, Metric, Outcome
 
 POOLED, GUARD = "pooled", "guard sets"
+LEAST_FOR_BOOTSTRAP = 20  # items; below, a percentile interval is far too narrow
 Row = dict[str, Any]
 
 
@@ -94,6 +95,9 @@ def _row(
             statistics.bootstrap_interval(side, metric.aggregate, confidence=confidence)
             for side in (base, tuned)
         ]
+    verdict = statistics.verdict(interval, p_value, metric.higher_is_better, confidence)
+    if not metric.binary and len(base) < LEAST_FOR_BOOTSTRAP:
+        verdict = statistics.NO_EVIDENCE
     effect = None
     if metric.binary:
         effect = statistics.minimum_detectable_effect(gained + lost, len(base), confidence)
@@ -109,7 +113,7 @@ def _row(
         "tuned_interval": _rounded_pair(own[1]),
         "majority": None,
         "chance": None,
-        "verdict": statistics.verdict(interval, p_value, metric.higher_is_better, confidence),
+        "verdict": verdict,
         "p_value": None if p_value is None else _rounded(p_value, 6),
         "p_holm": None,
         "minimum_detectable_effect": _rounded(effect),

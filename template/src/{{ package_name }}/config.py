@@ -6,6 +6,7 @@ Everything wrong with it is reported at once, before any heavy library is loaded
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if problems:
         raise UserError(problems)
     config._root = _project_root(path.resolve())
+    if problems := list(_mixed_folders(config)):
+        raise UserError(problems)
     config._source = {name: _source_of(name, sources) for name, _ in leaves(config)}
     return config
+
+
+def _mixed_folders(config: Config) -> Iterator[Problem]:
+    """Yield the places that would write over each other, or over the raw data."""
+    places = {
+        "data.raw": config.path(config.data.raw),
+        "data.prepared": config.path(config.data.prepared),
+        "data.quarantine": config.path(config.data.quarantine),
+        "train.output_dir": config.path(config.train.output_dir),
+        "fine_tuned_model/": config.path("fine_tuned_model"),
+    }
+    for (one, first), (other, second) in combinations(places.items(), 2):
+        if first.is_relative_to(second) or second.is_relative_to(first):
+            found = f"the same folder as {one}, or one lies inside the other"
+            yield Problem(other, found, fix="give each a folder of its own")
 
 
 def write_json_schema(path: Path) -> None:
@@ -166,10 +184,16 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if not path.is_file():
         fix = "give --config PATH, or run the script in the project folder"
         raise UserError(Problem(str(path), "no such configuration file", fix=fix))
-    text = path.read_text(encoding="utf-8-sig")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         values = _yaml().load(text)
         node = _yaml().compose(text)
+    except UnicodeDecodeError as error:
+        found = f"not UTF-8 (byte {error.start} cannot be decoded)"
+        raise UserError(Problem(str(path), found, fix="save the file as UTF-8")) from None
+    except RecursionError:
+        found = "nested too deeply, or an anchor that holds itself"
+        raise UserError(Problem(str(path), found, fix="write the settings out")) from None
     except YAMLError as error:
         # `problem` is a fixed phrase of the parser; only for a repeated key it quotes values.
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from .config import Config
 from .errors import Problem, UserError
 from .manifest import check_manifest
@@ -162,10 +164,33 @@ def _continue(tokenizer: Any, ids: list[int], done: str, text: str) -> list[int]
 
 
 def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    """Render a conversation; where the template knows no system role (Gemma's, for one), the
+    system text stands before the first user turn.
+    """
     turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        return _rendered(tokenizer, turns, add_generation_prompt)
+    except TemplateError:
+        if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
+            raise UserError(_role_problem()) from None
+    system, user, *rest = turns
+    joined = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+    try:
+        return _rendered(tokenizer, [joined, *rest], add_generation_prompt)
+    except TemplateError:
+        raise UserError(_role_problem()) from None
+
+
+def _rendered(tokenizer: Any, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
     return tokenizer.apply_chat_template(
         turns, tokenize=False, add_generation_prompt=add_generation_prompt
     )
+
+
+def _role_problem() -> Problem:
+    found = "the chat template refuses a conversation of this data"
+    fix = "use a model whose template takes user and assistant turns in this order"
+    return Problem("model.model_name_or_path", found, fix=fix)
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -26,6 +26,7 @@ SCRUBBER_MODULES = (
     "scrub",
     "spans",
 )
+OUTPUTS = ("train.jsonl", "validation.jsonl", "test.jsonl", "report.json")
 SCRUBBER_LIBRARIES = ("presidio-analyzer", "spacy", "regex")
 
 
@@ -103,7 +104,9 @@ def check_manifest(config: Config) -> dict[str, Any]:
         raise UserError(Problem(where, "no prepared data", fix=FIX)) from None
     except ValueError:
         raise UserError(Problem(where, "not valid JSON", fix=FIX)) from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+    parts = ("inputs", "config", "recognizers", "outputs")
+    whole = isinstance(manifest, dict) and all(isinstance(manifest.get(p), dict) for p in parts)
+    if not whole or manifest.get("schema") != SCHEMA:
         raise UserError(Problem(where, "not a manifest of this version", fix=FIX))
     if manifest.get("scrubbed") is not True:
         raise UserError(Problem(where, "the data was not scrubbed", fix=FIX))
@@ -164,6 +167,8 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _changed_outputs(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in sorted({*OUTPUTS} - manifest["outputs"].keys()):
+        yield name, "the manifest does not vouch for it"
     for name, digest in manifest["outputs"].items():
         path = config.path(config.data.prepared) / name
         if not path.is_file():

@@ -6,6 +6,7 @@ of the training data is ever quoted.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,9 @@ def _data(facts: Facts) -> Iterator[str]:
         yield "- Rows and personal data: unknown, the data report is not on the machine that wrote"
         yield "  this card, or the data was prepared anew since the run."
     else:
-        names = ", ".join(f"`{file['file']}` ({file['container']})" for file in data["files"])
-        yield f"- Files: {names}; format {data['format']['name']}."
+        # Counts, no names: a file may be named after a person.
+        kinds = Counter(file["container"] for file in data["files"])
+        yield f"- Files: {_counts(kinds)}; format {data['format']['name']}."
         yield f"- Rows: {rows_identity(data['rows'])}."
         if data.get("reasons"):
             yield f"- Refused or left out: {_counts(data['reasons'])}."

@@ -171,7 +171,7 @@ def _read_lock(path: Path) -> dict[str, Any]:
         return {}
     try:
         lock = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except YAMLError:
+    except (YAMLError, UnicodeDecodeError):
         return {}  # half written or edited: it is only a memory of the last plan
     return lock if isinstance(lock, dict) else {}
 

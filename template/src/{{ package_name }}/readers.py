@@ -54,17 +54,21 @@ class Container:
     read: Callable[[Path, str], Iterator[RawRow]]
 
 
+READ_ME = {"README", "README.md", "README.txt"}
+
+
 def find_files(path: Path) -> tuple[list[Path], list[Path]]:
     """Return (data files, other files) of a file or a folder, in sorted order.
 
-    Dotfiles and files whose names start with README belong to neither.
+    Dotfiles and README files belong to neither. A link to a folder, or to nothing, counts as
+    another file: it is named, not passed over.
     """
     if path.is_file():
         found = [path]
     else:
-        visible = (p for p in path.rglob("*") if p.is_file())
+        visible = (p for p in path.rglob("*") if p.is_file() or p.is_symlink())
         found = sorted(p for p in visible if not _ignored(p.relative_to(path)))
-    known = [p for p in found if p.suffix.lower() in CONTAINERS]
+    known = [p for p in found if p.suffix.lower() in CONTAINERS and p.is_file()]
     return known, [p for p in found if p not in set(known)]
 
 
@@ -102,7 +106,7 @@ def read_rows(path: Path, name: str) -> Iterator[RawRow]:
 
 
 def _ignored(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or path.name.startswith("README")
+    return any(part.startswith(".") for part in path.parts) or path.name in READ_ME
 
 
 def _unusable(name: str, found: str, allowed: str = "", fix: str = "") -> UserError:
@@ -290,7 +294,7 @@ def _read_parquet(path: Path, name: str) -> Iterator[RawRow]:
                 for value in batch.to_pylist():
                     number += 1
                     yield RawRow(name, number, value, None, canonical(value).encode())
-    except (pyarrow.ArrowException, OSError, ValueError):
+    except (pyarrow.ArrowException, OSError, OverflowError, ValueError):
         # Arrow's own message may quote a value.
         found = f"not a readable parquet file (after row {number})"
         raise _unusable(name, found, fix="write the file again") from None

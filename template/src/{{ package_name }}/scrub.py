@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import regex
 from presidio_analyzer import (
     AnalyzerEngine,
     EntityRecognizer,
@@ -29,6 +30,12 @@ from .utils import sha256_json
 
 MAX_CHARACTERS = 100_000  # spaCy's memory grows with the text; its own limit is 1,000,000
 BATCH_SIZE = 64
+# Control characters, and invisible ones inside a word or number (soft hyphen, zero-width space
+# and joiners, word joiner, byte order mark), as exports from PDF and word processors hold them.
+INVISIBLE = regex.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    r"|(?<=[A-Za-z0-9])[\u00ad\u180e\u200b-\u200d\u2060\ufeff]+(?=[-A-Za-z0-9])"
+)
 
 
 class ScrubError(Exception):
@@ -169,7 +176,7 @@ class Scrubber:
         found = [span for span in spans if span.rule not in self._keep]
         found = [span for span in found if not is_kept(span, keep)]
         found += [span for span in mentions(text, found) if not is_kept(span, keep)]
-        return without_placeholders(text, merge(text, found))
+        return without_placeholders(text, merge(text, found), self._types)
 
     def _apply(self, text: str, spans: Sequence[Span]) -> str:
         """Return `text` with each span replaced by the policy."""
@@ -186,7 +193,11 @@ def _fault(text: object) -> str:
     """Return why a value cannot be scrubbed at all, or an empty string."""
     if not isinstance(text, str):
         return f"expected text, found {type(text).__name__}"
-    return "" if len(text) <= MAX_CHARACTERS else f"over {MAX_CHARACTERS} characters"
+    if len(text) > MAX_CHARACTERS:
+        return f"over {MAX_CHARACTERS} characters"
+    if INVISIBLE.search(text):
+        return "control or invisible characters, which could split an identifier"
+    return ""
 
 
 def _withheld(error: Exception) -> str:

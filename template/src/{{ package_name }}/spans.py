@@ -79,9 +79,13 @@ def _same_name(text: str, left: Span, right: Span) -> bool:
     return left.type == right.type == "PERSON" and len(gap) <= 2 and not gap.strip(" .")
 
 
-def without_placeholders(text: str, spans: Sequence[Span]) -> list[Span]:
-    """Cut existing placeholders out of the spans, so that a second scrub leaves them alone."""
-    fixed = [match.span() for match in PLACEHOLDER.finditer(text)]
+def without_placeholders(text: str, spans: Sequence[Span], types: Sequence[str]) -> list[Span]:
+    """Cut existing placeholders out of the spans, so that a second scrub leaves them alone.
+
+    Only the types that the loaded rules write count: `<GONZALEZ>` is text like any other.
+    """
+    found = PLACEHOLDER.finditer(text)
+    fixed = [match.span() for match in found if match[0][1:-1] in types]
     result = []
     for span in spans:
         edges = [span.start]
