@@ -7,6 +7,7 @@ from typing import Any
 from . import hardware
 from .config import Config
 from .errors import Problem, UserError
+from .manifest import recognizer_files
 from .metrics import METRICS
 from .packs import load_packs
 from .planning import require_fit, resolve_plan
@@ -36,7 +37,7 @@ def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
     """
     problems: list[Problem] = []
     warnings = [*_goal(config, problems), *_unusual(config)]
-    for step in (_packs, _data, _tracker, _plan):
+    for step in (_packs, _evaluation, _scrubber, _data, _tracker, _plan):
         try:
             say(step(config))
         except UserError as error:
@@ -53,6 +54,8 @@ def _goal(config: Config, problems: list[Problem]) -> Iterator[str]:
     goal = config.goal
     stated = [name for name in type(goal).model_fields if name != "eval_set"]  # empty: all sets
     empty = [name for name in stated if getattr(goal, name) in ("", None)]
+    if config.scrub.nlp_model == "none":
+        yield "scrub.nlp_model is none: names without a label or title are not found"
     if empty:
         fields = ", ".join(f"goal.{name}" for name in empty)
         yield f"the goal is not stated ({fields}): nobody can say when the model is good enough"
@@ -76,6 +79,22 @@ def _packs(config: Config) -> str:
     items = sum(row.n for pack in packs for row in pack.eval_sets)
     names = ", ".join(pack.name for pack in packs)
     return f"packs    {names}: {items} evaluation items"
+
+
+def _evaluation(config: Config) -> str:
+    from .evaluation import gate_thresholds, load_tasks
+
+    tasks, gates = load_tasks(config), gate_thresholds(config)
+    return f"eval     {len(tasks)} sets, {len(gates)} gate{'' if len(gates) == 1 else 's'}"
+
+
+def _scrubber(config: Config) -> str:
+    from .scrub import Scrubber  # loads presidio and the language model, as `make prepare` will
+
+    scrub = config.scrub
+    files = recognizer_files(config)
+    Scrubber(files, scrub.languages, scrub.policy, scrub.nlp_model, b"", scrub.score_threshold)
+    return f"scrub    {scrub.policy}, names by {scrub.nlp_model}, rules of {len(files)} files"
 
 
 def _data(config: Config) -> str:
