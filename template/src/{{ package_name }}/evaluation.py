@@ -30,7 +30,7 @@ from .metrics import METRICS, Answer, Metric, Outcome, fitting
 from .model_wrapper import LoadedModel, detect_device, load_base, load_tuned, resolve_model
 from .packs import load_packs
 from .report import RESULTS, data_report
-from .runs import RECORD, read_record
+from .runs import RECORD, require_same_base
 from .scoring import Advance, prompt_tokens, score_choices, score_texts
 from .utils import read_json, sha256_json, timed, write_json, write_text
 
@@ -80,7 +80,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
         UserError: a set, an item, a gate or the goal is wrong; every problem is listed.
     """
     tasks, thresholds = _checked(config)
-    _require_same_base(config, run_dir)
+    require_same_base(config, run_dir)
     overlap = _overlap(config, run_dir, tasks)
     prompt, precision = system_prompt(config), evaluation_precision(config, run_dir)
     seconds: dict[str, float] = {}
@@ -100,24 +100,6 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     write_text(run_dir / ITEMS, "".join(_item_lines(tasks, base, tuned)))
     write_json(run_dir / RESULTS, results)
     return results
-
-
-def _require_same_base(config: Config, run_dir: Path) -> None:
-    """Refuse to compare a run with another model than the one it started from.
-
-    Raises:
-        UserError: names the setting and what the run has in its place.
-    """
-    if not (run_dir / RECORD).is_file():
-        return  # bare weights: where they come from is not known
-    then = read_record(run_dir).get("model")
-    if then is None:
-        return
-    now = resolve_model(config).as_dict()
-    if then["name"] != now["name"]:
-        found = "another base model than the one this run started from"
-        fix = f"evaluate with model.model_name_or_path={then['name']}"
-        raise UserError(Problem("model.model_name_or_path", found, then["name"], fix))
 
 
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
+from .model_wrapper import resolve_model
 from .utils import read_json, write_json
 
 RECORD = "training_args.json"
@@ -171,3 +172,21 @@ def _link_or_copy(source: str, target: str) -> str:
         except OSError:
             pass  # another file system, or one without links: a copy does as well
     return shutil.copy2(source, target)
+
+
+def require_same_base(config: Config, run_dir: Path) -> None:
+    """Refuse to compare a run with another model than the one it started from.
+
+    Raises:
+        UserError: names the setting and what the run has in its place.
+    """
+    if not (run_dir / RECORD).is_file():
+        return  # bare weights: where they come from is not known
+    then = read_record(run_dir).get("model")
+    if then is None:
+        return
+    now = resolve_model(config).as_dict()
+    if then["name"] != now["name"]:
+        found = "another base model than the one this run started from"
+        fix = f"evaluate with model.model_name_or_path={then['name']}"
+        raise UserError(Problem("model.model_name_or_path", found, then["name"], fix))
