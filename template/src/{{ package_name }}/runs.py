@@ -4,6 +4,7 @@ import datetime
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,9 @@ def promote(config: Config, run_dir: Path) -> Path:
 
 def _link_or_copy(source: str, target: str) -> str:
     if os.path.getsize(source) >= LINK_FROM_BYTES:
-        try:
+        with suppress(OSError):  # another file system, or one without links: a copy does as well
             os.link(source, target)
             return target
-        except OSError:
-            pass  # another file system, or one without links: a copy does as well
     return shutil.copy2(source, target)
 
 
