@@ -9,13 +9,13 @@ from jinja2 import TemplateError
 
 from .config import Config
 from .errors import Problem, UserError
+from .keys import SPLITS
 from .manifest import check_manifest
 from .objectives import IGNORED, Objective
 from .packs import load_packs
 from .records import Message, Record
 
 MAX_DROPPED = 0.10  # share of examples that may be over the length before training refuses
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
