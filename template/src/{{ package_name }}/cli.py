@@ -25,7 +25,21 @@ def parser(description: str) -> argparse.ArgumentParser:
         metavar="key=value",
         help="settings that replace those of the file, for example train.max_steps=20",
     )
+    result.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the settings with their sources and what would be done; write nothing",
+    )
     return result
+
+
+def end_dry_run(config: Config, *would: str) -> int:
+    """Print the settings with their sources, and what a real run would do; return exit code 0."""
+    print(f"Settings\n{config.table()}\n")
+    for line in would:
+        print(f"would {line}")
+    print("nothing was written (--dry-run)")
+    return EXIT_DONE
 
 
 def read_config(arguments: argparse.Namespace) -> Config:

@@ -1,4 +1,4 @@
-"""Base and tuned on the same items: rows of the results table, the goal, the gates."""
+"""Base and tuned on the same items: rows of the results table, the goal."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -36,10 +36,10 @@ def compare(compared: Compared, confidence: float = 0.95) -> Row:
     """Return the row of one set for `evaluation_results.json`."""
     metric, base, tuned = compared.metric, compared.base, compared.tuned
     row = _row(compared.name, metric, base, tuned, confidence)
-    row |= {"pack": compared.pack, "guard": compared.guard, "chance": _rounded(compared.chance)}
+    row |= {"pack": compared.pack, "guard": compared.guard, "chance": rounded(compared.chance)}
     if metric.needs != TEXT:
         label, share = statistics.majority_baseline(compared.golds)
-        row |= {"majority": _rounded(share), "invalid": _both(_invalid, base, tuned)}
+        row |= {"majority": rounded(share), "invalid": _both(_invalid, base, tuned)}
         row["notes"] = _both(lambda x: dict(Counter(o.note for o in x if o.note)), base, tuned)
         if metric.needs == CHOICES:
             row["majority_label"] = label
@@ -61,10 +61,10 @@ def pool(name: str, sets: Sequence[Compared], confidence: float = 0.95) -> Row |
     tuned = [outcome for one in kept for outcome in one.tuned]
     row = _row(name, METRICS["accuracy"], base, tuned, confidence)
     right = [statistics.majority_baseline(one.golds)[1] * len(one.base) for one in kept]
-    row["majority"] = _rounded(sum(right) / len(base))
+    row["majority"] = rounded(sum(right) / len(base))
     if all(one.chance is not None for one in kept):
         chances = [(one.chance or 0.0) * len(one.base) for one in kept]
-        row["chance"] = _rounded(sum(chances) / len(base))
+        row["chance"] = rounded(sum(chances) / len(base))
     row |= {"invalid": _both(_invalid, base, tuned), "sets": [one.name for one in kept]}
     return row
 
@@ -73,7 +73,7 @@ def adjust(rows: Sequence[Row]) -> None:
     """Add Holm's p value for the number of sets, in place, to rows that were tested."""
     tested = [row for row in rows if row["p_value"] is not None]
     for row, value in zip(tested, statistics.holm([r["p_value"] for r in tested]), strict=True):
-        row["p_holm"] = _rounded(value)
+        row["p_holm"] = rounded(value)
 
 
 def _row(
@@ -105,18 +105,18 @@ def _row(
         "name": name,
         "metric": metric.name,
         "n": len(base),
-        "base": _rounded(scores[0]),
-        "tuned": _rounded(scores[1]),
-        "difference": _rounded(scores[1] - scores[0]),
+        "base": rounded(scores[0]),
+        "tuned": rounded(scores[1]),
+        "difference": rounded(scores[1] - scores[0]),
         "interval": _rounded_pair(interval),
         "base_interval": _rounded_pair(own[0]),
         "tuned_interval": _rounded_pair(own[1]),
         "majority": None,
         "chance": None,
         "verdict": verdict,
-        "p_value": None if p_value is None else _rounded(p_value, 6),
+        "p_value": None if p_value is None else rounded(p_value, 6),
         "p_holm": None,
-        "minimum_detectable_effect": _rounded(effect),
+        "minimum_detectable_effect": rounded(effect),
         "gained": gained if metric.binary else None,
         "lost": lost if metric.binary else None,
     }
@@ -158,93 +158,11 @@ def judge_goal(goal: Any, sets: Mapping[str, Compared], pooled: Row | None) -> R
     return result | {"status": "met" if met else "missed", "reason": reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One gate: what is measured, and when a value passes a threshold."""
-
-    name: str
-    doc: str
-    measure: Callable[[Row], float | None]  # None: not measured in this run
-    passes: Callable[[float, float], bool]
-
-
-def _lower_bound(results: Row) -> float | None:
-    return results["pooled"]["interval"][0] if results["pooled"] else None
-
-
-def _guard_drop(results: Row) -> float | None:
-    """Return the drop in percentage points that is certain: the near end of the interval.
-
-    On a few dozen items the plain difference is mostly chance.
-    """
-    guard = results["guard"]
-    return None if guard is None else max(0.0, -100 * guard["interval"][1])
-
-
-def _missing(results: Row) -> float | None:
-    shares = [row["invalid"]["tuned"] for row in results["sets"] if row.get("invalid")]
-    return max(shares, default=None)
-
-
-def _contaminated(results: Row) -> float | None:
-    overlap = results["overlap"]
-    return None if overlap is None else sum(one["overlapping"] for one in overlap.values())
-
-
-GATES = {
-    row.name: row
-    for row in (
-        Gate(
-            "accuracy_delta_ci_low",
-            "lower end of the interval of the pooled difference, at least",
-            _lower_bound,
-            lambda value, threshold: value >= threshold,
-        ),
-        Gate(
-            "guard_drop_pp",
-            "certain drop on the guard sets (near end of the interval), in points, at most",
-            _guard_drop,
-            lambda value, threshold: value <= threshold,
-        ),
-        Gate(
-            "missing_ratio_max",
-            "share of answers of the tuned model that could not be read, in the worst set",
-            _missing,
-            lambda value, threshold: value <= threshold,
-        ),
-        Gate(
-            "contaminated_max",
-            "evaluation items that overlap with the training data, at most",
-            _contaminated,
-            lambda value, threshold: value <= threshold,
-        ),
-    )
-}
-
-
-def judge_gates(thresholds: Mapping[str, tuple[float, str]], results: Row) -> list[Row]:
-    """Return one row per gate: passed, failed, or not measured.
-
-    Args:
-        thresholds: gate -> (threshold, where it was set).
-        results: the results so far: sets, pooled, guard, overlap.
-    """
-    rows = []
-    for name, (threshold, source) in thresholds.items():
-        value = GATES[name].measure(results)
-        status = "not measured"
-        if value is not None:
-            status = "passed" if GATES[name].passes(value, threshold) else "failed"
-        row = {"name": name, "threshold": threshold, "source": source, "value": _rounded(value)}
-        rows.append(row | {"status": status, "means": GATES[name].doc})
-    return rows
-
-
 def _both(
     measure: Callable[[list[Outcome]], Any], base: list[Outcome], tuned: list[Outcome]
 ) -> Row:
     values = {"base": measure(base), "tuned": measure(tuned)}
-    return {k: _rounded(v) if isinstance(v, float) else v for k, v in values.items()}
+    return {k: rounded(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def _invalid(outcomes: list[Outcome]) -> float:
@@ -255,7 +173,8 @@ def _histogram(outcomes: list[Outcome]) -> dict[str, int]:
     return dict(Counter(outcome.prediction for outcome in outcomes).most_common())
 
 
-def _rounded(value: float | None, digits: int = 4) -> float | None:
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """Return a figure as the results file shows it."""
     return None if value is None else round(value, digits)
 
 

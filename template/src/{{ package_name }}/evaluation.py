@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from .comparison import (
-    GATES,
     GUARD,
     POOLED,
     Compared,
     adjust,
     compare,
-    judge_gates,
     judge_goal,
     pool,
 )
 from .config import Config
 from .data_loader import system_prompt
-from .errors import GateFailed, Problem, UserError
+from .errors import Problem, UserError
+from .gates import gate_thresholds, judge_gates
 from .generation import generate
 from .items import CHOICES, GENERATION, ITEM_TYPES, Item, load_items
 from .metrics import METRICS, Answer, Metric, Outcome, fitting
@@ -102,6 +101,24 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     return results
 
 
+def check_run(config: Config, run_dir: Path) -> list[str]:
+    """Return what an evaluation of this run would do, after the checks that need no model.
+
+    Raises:
+        UserError: what would stop the evaluation before its first answer.
+    """
+    tasks, _ = _checked(config)
+    require_same_base(config, run_dir)
+    sets = ", ".join(f"{task.name} ({len(task.items)})" for task in tasks)
+    precision = evaluation_precision(config, run_dir)
+    source = resolve_model(config, fetch=False)
+    return [
+        f"answer {sum(len(task.items) for task in tasks)} items in {precision}: {sets}",
+        f"compare {run_dir} with {source.name} ({source.origin}: {source.note})",
+        f"write {RESULTS}, {ITEMS}, the card and the plot into {run_dir}",
+    ]
+
+
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     """Return sets and gates; what is wrong with either is raised together."""
     problems: list[Problem] = []
@@ -118,18 +135,6 @@ def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     if problems:
         raise UserError(problems)
     return tasks, thresholds
-
-
-def raise_failed_gates(results: dict[str, Any]) -> None:
-    """Raise GateFailed, naming every gate that failed; call it once all is written."""
-    failed = [row for row in results["gates"] if row["status"] == "failed"]
-    if failed:
-        parts = [
-            f"{row['name']}: {row['means']} {row['threshold']:g}, found {row['value']:g} "
-            f"(set in {row['source']})"
-            for row in failed
-        ]
-        raise GateFailed("; ".join(parts))
 
 
 def load_tasks(config: Config) -> list[Task]:
@@ -182,26 +187,6 @@ def _metric_faults(name: str, metric: str, items: Sequence[Item]) -> Iterator[Pr
             found = f"metric {metric} reads {METRICS[metric].needs}; items of type {kind} are "
             found += f"answered by {' or '.join(sorted(ITEM_TYPES[kind].answered_by))}"
             yield Problem(f"{name}: metric", found, ", ".join(fitting(kind)))
-
-
-def gate_thresholds(config: Config) -> dict[str, tuple[float, str]]:
-    """Return gate -> (threshold, where it was set); the configuration goes before the packs.
-
-    Raises:
-        UserError: a gate that does not exist.
-    """
-    found: dict[str, tuple[float, str]] = {}
-    for pack in load_packs(config):
-        found |= {name: (value, f"pack {pack.name}") for name, value in pack.gates.items()}
-    found |= {name: (value, "eval.gates") for name, value in config.eval.gates.items()}
-    problems = [
-        Problem(f"{source}: {name}", "no such gate", ", ".join(GATES))
-        for name, (_, source) in found.items()
-        if name not in GATES
-    ]
-    if problems:
-        raise UserError(problems)
-    return found
 
 
 def evaluation_precision(config: Config, run_dir: Path) -> str:

@@ -225,8 +225,9 @@ def _training(facts: Facts) -> Iterator[str]:
         share = record["trainable_parameters"] / record["parameters"]
         yield f"- Trained parameters: {record['trainable_parameters']:,} ({share:.2%} of"
         yield f"  {record['parameters']:,})."
-    if record.get("best_eval_loss") is not None:
-        yield f"- Best validation loss {record['best_eval_loss']:.4f} at step {record['best_step']}"
+    if record.get("best_metric") is not None:
+        name = record["config"]["train"]["metric_for_best_model"]
+        yield f"- Best checkpoint: step {record['best_step']}, {name} {record['best_metric']:.4f}"
         yield "  (these weights were kept)."
     yield f"- Hardware: {device['name']} ({device['kind']}), {device['memory_gib']:g} GiB; peak use"
     yield f"  {record.get('peak_memory_gib', 'unknown')} GiB; training took"

@@ -66,7 +66,11 @@ def _sft_classes() -> tuple[Any, Any]:
             on_cpu = options.device.type == "cpu" and not return_outputs
             logits = inputs["labels"].numel() * self.vocabulary_size
             if on_cpu and plain and alone and logits <= MOST_LOGITS:
-                return labelled_loss(model, inputs, num_items_in_batch)
+                loss, accuracy = labelled_loss(model, inputs, num_items_in_batch)
+                if not model.training:
+                    # Under the name that TRL's own loss logs it with.
+                    self._metrics["eval"]["mean_token_accuracy"].append(accuracy)
+                return loss
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -75,8 +79,13 @@ def _sft_classes() -> tuple[Any, Any]:
     return LanguageModelTrainer, SFTConfig
 
 
-def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> Any:
-    """Return the negative log-likelihood per labelled token.
+def labelled_loss(
+    model: Any, inputs: dict[str, Any], count: Any = None
+) -> tuple[Any, float | None]:
+    """Return the negative log-likelihood per labelled token, and the share of them got right.
+
+    The share is that of labelled tokens which the model ranks first; None while it trains,
+    because it costs a pass over the vocabulary.
 
     The vocabulary is scored only at positions where some row of the batch has a label.
 
@@ -96,10 +105,13 @@ def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> Any:
         use_cache=False,
     ).logits  # (batch, kept, vocabulary)
     targets = labels[:, kept].flatten()
-    total = cross_entropy(
-        logits.flatten(0, 1).float(), targets, ignore_index=IGNORED, reduction="sum"
-    )
-    return total / (count if count is not None else (targets != IGNORED).sum().clamp(min=1))
+    scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
+    total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")
+    labelled = (targets != IGNORED).sum().clamp(min=1)
+    loss = total / (count if count is not None else labelled)
+    if model.training:
+        return loss, None
+    return loss, ((scores.argmax(dim=-1) == targets).sum() / labelled).item()
 
 
 ROWS = (

@@ -8,6 +8,7 @@ from typing import Any
 
 LOG_NAME = "training_log.jsonl"
 CURVE_NAME = "loss_curve.png"
+LOGGED = ("loss", "eval_loss", "eval_mean_token_accuracy", "learning_rate", "grad_norm")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -57,7 +58,7 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
             if "loss" not in logs and "eval_loss" not in logs:
                 return  # the summary at the end
             now, row = time.perf_counter(), {"step": state.global_step, "epoch": logs.get("epoch")}
-            for name in ("loss", "eval_loss", "learning_rate", "grad_norm"):
+            for name in LOGGED:
                 row[name] = logs.get(name)
             seen = state.num_input_tokens_seen
             is_step = "loss" in logs and now > self.clock

@@ -56,19 +56,25 @@ def find_checkpoint(config: Config) -> Path | None:
     wanted = config.train.resume_from_checkpoint
     if wanted is None:
         return None
-    if wanted == "latest":
-        runs = config.path(config.train.output_dir)
-        found = [c for run in runs.glob("*") for c in _checkpoints(run)]
-        found.sort(key=lambda checkpoint: (checkpoint / "trainer_state.json").stat().st_mtime)
-    else:
-        folder = config.path(wanted)
-        is_one = (folder / "trainer_state.json").is_file()
-        found = [folder] if is_one else _checkpoints(folder)
+    folder = _latest_run(config) if wanted == "latest" else config.path(wanted)
+    is_one = (folder / "trainer_state.json").is_file()
+    found = [folder] if is_one else _checkpoints(folder)
     if not found:
         where = "train.resume_from_checkpoint"
         fix = "name a folder like runs/<run>/checkpoints/checkpoint-100, or null for a new run"
-        raise UserError(Problem(where, "no complete checkpoint there", fix=fix))
+        raise UserError(Problem(where, f"no complete checkpoint in {folder}", fix=fix))
     return found[-1]
+
+
+def _latest_run(config: Config) -> Path:
+    """Return the run that was started or resumed last, or the folder of all runs.
+
+    Not the newest checkpoint of any run: that of an older one must not stand in for a run that
+    was cut off before its first.
+    """
+    runs = config.path(config.train.output_dir)
+    records = sorted(runs.glob(f"*/{RECORD}"), key=lambda record: record.stat().st_mtime_ns)
+    return records[-1].parent if records else runs
 
 
 def _checkpoints(run: Path) -> list[Path]:

@@ -182,8 +182,9 @@ class Train(Section):
     """Checkpoints that are kept; the best one is always among them."""
     logging_steps: Positive = 1
     """Optimiser steps between two lines of training_log.jsonl."""
-    metric_for_best_model: Literal["eval_loss"] = "eval_loss"
-    """Figure that picks the best checkpoint and stops a run; the lowest wins."""
+    metric_for_best_model: Literal["eval_loss", "eval_mean_token_accuracy"] = "eval_loss"
+    """Validation figure that picks the best checkpoint and stops a run: the lowest loss, or
+    the largest share of learned tokens that the model ranks first."""
     early_stopping_patience: Positive | None = 3
     """Validations without a gain before training stops; null: never."""
     resume_from_checkpoint: str | None = None

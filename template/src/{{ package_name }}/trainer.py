@@ -258,7 +258,7 @@ def _outcome(trainer: Any, device: Device) -> dict[str, Any]:
         "epochs": round(state.epoch or 0.0, 3),
         "tokens_seen": int(state.num_input_tokens_seen),
         "best_step": int(best.rpartition("-")[2]) if best else None,
-        "best_eval_loss": state.best_metric,
+        "best_metric": state.best_metric,
         "peak_memory_gib": round(peak / 2**30, 2),
     }
 
