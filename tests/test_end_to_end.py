@@ -97,7 +97,10 @@ def test_rows_are_accounted_for(run: Run) -> None:
     outcomes = ("kept", "quarantined", "duplicate", "filtered")
     assert rows["read"] == sum(rows[name] for name in outcomes) == 300
     assert rows["quarantined"] == 2
-    assert rows["duplicate"] == 14
+    assert report["duplicates"]["exact"] == 14
+    assert rows["duplicate"] == 14 + report["duplicates"]["near"]
+    assert report["leakage"] == {"groups": 0, "prompts": 0, "records": 0}
+    assert "300" in (run.project / "data/prepared/report.html").read_text("utf-8")
     assert sum(report["splits"].values()) == rows["kept"]
     assert all(row["overlapping"] == 0 for row in report["overlap"]["eval_sets"].values())
 

@@ -17,6 +17,7 @@ PRIVATE_SETTINGS = {
     "WANDB_CONSOLE": "off",  # wandb: no capture of standard output
     "WANDB_LOG_MODEL": "false",  # wandb: no upload of weights
     "TRACKIO_DISABLE_TELEMETRY": "1",
+    "HF_XET_CHUNK_CACHE_SIZE_BYTES": "0",  # huggingface_hub: no copies of data sets elsewhere
     "TOKENIZERS_PARALLELISM": "false",  # no worker processes that inherit raw text
 }
 

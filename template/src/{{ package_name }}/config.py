@@ -19,6 +19,7 @@ from .errors import Problem, UserError
 from .formats import FORMATS
 from .objectives import OBJECTIVES, check_combination
 from .settings import Section, Settings
+from .splits import split_problems
 from .techniques import TECHNIQUES
 from .utils import write_text
 
@@ -115,6 +116,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         raise UserError(problems + _translate(error, sources)) from None
     problems += _check_format(config)
+    problems += split_problems(config.data.split.model_dump(), config.data.time_column)
     if problems:
         raise UserError(problems)
     config._root = _project_root(path.resolve())

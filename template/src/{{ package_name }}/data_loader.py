@@ -9,11 +9,11 @@ from jinja2 import TemplateError
 
 from .config import Config
 from .errors import Problem, UserError
-from .keys import SPLITS
 from .manifest import check_manifest
-from .objectives import IGNORED, Objective
+from .objectives import IGNORED, Objective, check_readable
 from .packs import load_packs
 from .records import Message, Record
+from .splits import SPLITS
 
 MAX_DROPPED = 0.10  # share of examples that may be over the length before training refuses
 
@@ -28,14 +28,26 @@ class Tokenised:
     label_tokens: int
 
 
+def check_prepared(config: Config) -> dict[str, Any]:
+    """Return the manifest of prepared data that this run can learn from.
+
+    Raises:
+        UserError: the prepared data is missing, stale, unscrubbed or altered, or the
+            objective does not read its records.
+    """
+    manifest = check_manifest(config)
+    check_readable(config.objective, manifest["kind"])
+    return manifest
+
+
 def load_split(config: Config, split: str) -> list[Record]:
     """Read one prepared split: train, validation or test.
 
     Raises:
-        UserError: the prepared data is missing, stale, unscrubbed or altered.
+        UserError: as check_prepared().
     """
     assert split in SPLITS
-    check_manifest(config)
+    check_prepared(config)
     path = config.path(config.data.prepared) / f"{split}.jsonl"
     with path.open(encoding="utf-8") as lines:
         return [Record.from_json(json.loads(line)) for line in lines if line.strip()]
@@ -111,6 +123,23 @@ def tokenise(
     tokens = sum(len(ids) for ids in columns["input_ids"])
     learned = sum(sum(label != IGNORED for label in labels) for labels in columns["labels"])
     return Tokenised(Dataset.from_dict(columns), dropped, tokens, learned)
+
+
+def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: str) -> int:
+    """Return the length of a record in tokens as `tokenise` would make it.
+
+    Args:
+        tokenizer: with a chat template.
+        record: of any kind; one without messages counts as the sum of its texts.
+        objective: decides whether a conversation or its text is learned.
+        prompt: system prompt of conversations that have none.
+    """
+    if record.kind != "messages":
+        return sum(len(_encode(tokenizer, text)) for text in record.texts())
+    messages = with_system(record.messages, prompt)
+    if objective.assistant_only:
+        return len(label_conversation(tokenizer, messages, 0)[0])
+    return len(_encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
 
 
 def label_conversation(

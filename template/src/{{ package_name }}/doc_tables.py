@@ -10,12 +10,15 @@ from pathlib import Path
 
 from . import hardware
 from .checksums import CHECKSUMS
+from .cleaning import RULES as CLEANING
 from .config import Config, leaves
 from .formats import FORMATS
+from .guidance import GUIDANCE
 from .metrics import METRICS
 from .objectives import OBJECTIVES
 from .policies import POLICIES
-from .readers import CONTAINERS
+from .questions import RULES as PAIR_RULES
+from .readers import ROWS as CONTAINERS
 from .settings import Section
 from .techniques import TECHNIQUES
 
@@ -69,8 +72,31 @@ def formats() -> str:
 
 def containers() -> str:
     """One line per file type."""
-    rows = [[f"`{suffix}`", row.name] for suffix, row in CONTAINERS.items()]
-    return markdown(["suffix", "read as"], rows)
+    rows = [[", ".join(f"`{s}`" for s in row.suffixes), row.name, row.doc] for row in CONTAINERS]
+    return markdown(["suffix", "read as", "a row is"], rows)
+
+
+def cleaning() -> str:
+    """One line per cleaning rule."""
+    return markdown(["setting", "what it does"], [[f"`{row.name}`", row.doc] for row in CLEANING])
+
+
+def guidance() -> str:
+    """One line per kind of task."""
+    rows = [
+        [f"`{name}`", row.title, str(row.minimum), _range(*row.recommended)]
+        for name, row in GUIDANCE.items()
+    ]
+    return markdown(["task", "meaning", "at least", "recommended training examples"], rows)
+
+
+def _range(low: int, high: int | None) -> str:
+    return f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+
+
+def pairs() -> str:
+    """One line per way of making a pair from a document."""
+    return markdown(["kind", "made from"], [[f"`{row.kind}`", row.doc] for row in PAIR_RULES])
 
 
 def metrics() -> str:
@@ -123,6 +149,9 @@ TABLES: dict[str, Callable[[], str]] = {
         objectives,
         formats,
         containers,
+        cleaning,
+        guidance,
+        pairs,
         metrics,
         policies,
         checksums,

@@ -38,6 +38,10 @@ class UserError(Exception):
         assert self.problems, "a UserError names at least one problem"
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[list[Problem]]]:
+        # Exceptions are pickled with their message alone, unless they say otherwise.
+        return UserError, (self.problems,)
+
     def __str__(self) -> str:
         count = len(self.problems)
         head = "" if count == 1 else f"{count} problems:\n"

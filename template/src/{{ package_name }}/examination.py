@@ -1,24 +1,30 @@
-"""Every raw row gets exactly one outcome: candidate, quarantined, duplicate or filtered."""
+"""What one raw row is: a record with its keys, or the reason why it is none."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 from .config import Config
+from .dates import parse_day
 from .errors import Problem, UserError
-from .formats import Fields, Format, RowError, choose_format, unused_columns
-from .keys import Keys, split_of
-from .manifest import shown_name
+from .fields import MISSING, Fields, RowError, lookup
+from .formats import FORMATS, Format, choose_format, unused_columns
+from .hub import PREFIX, fetch_dataset
+from .json_rows import json_type
+from .keys import Keys
+from .layouts import LONGEST_LABEL
+from .manifest import HUB_FOLDER, raw_path, shown_name
 from .objectives import check_combination
-from .readers import CONTAINERS, RawRow, find_files, json_type, read_rows
+from .readers import CONTAINERS, FileInfo, RawRow, describe, described_rows, find_files
 from .records import Record, canonical
+from .settings import Data, effective_policy
 
 SAMPLE_ROWS = 200
-OVER_LENGTH = "over max_characters"
+OVER_CHARACTERS = "over max_characters"
+NOT_WANTED = "data.where"
 EVALUATION_ITEM = "evaluation item"
 
 
@@ -27,143 +33,151 @@ class Source:
     """The raw files and how they are read. No format: not one row could be read."""
 
     files: dict[str, Path]
+    infos: dict[str, FileInfo]
     format: Format | None
     reason: str
     unused: list[str]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of the rows. Every row is counted under exactly one outcome."""
-
-    read: int = 0
-    kept: int = 0
-    quarantined: int = 0
-    duplicate: int = 0
-    filtered: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    line_ends: int = 0
-    files: Counter[str] = field(default_factory=Counter)
-
-    def rows(self) -> dict[str, int]:
-        """Return the counts; read = kept + quarantined + duplicate + filtered."""
-        counts = {name: getattr(self, name) for name in ("kept", "quarantined")}
-        counts |= {"duplicate": self.duplicate, "filtered": self.filtered}
-        assert self.read == sum(counts.values()), "a row was lost or counted twice"
-        return {"read": self.read, **counts}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A row that passed every check; its record is not scrubbed yet."""
-
-    row: RawRow
-    record: Record
-    key: bytes
-    split: str
-
-
-class Quarantine:
-    """Lists refused rows by position, reason and keyed hash; holds no text.
+class Verdict(NamedTuple):
+    """What a row is by itself, before it is compared with others.
 
     Attributes:
-        first: Reason -> place of the first row that was refused for it.
+        key: Keyed hash of the record, 16 bytes; empty: the row is no record.
+        prompt: Keyed hash of what is asked, 16 bytes.
+        column: Where the reason lies.
+        reason: Why the row is no record.
+        filtered: The row is sound, and left out by a setting.
     """
 
-    def __init__(self, handle: IO[str] | None, keys: Keys) -> None:
-        self._handle = handle
-        self._keys = keys
-        self.first: dict[str, str] = {}
-
-    def add(self, row: RawRow, column: str, reason: str) -> None:
-        """Write one entry."""
-        place = f"{row.file} row {row.row}" + (f", {column}" if column else "")
-        self.first.setdefault(reason, place)
-        if self._handle is not None:
-            entry = {"file": row.file, "row": row.row, "column": column, "reason": reason}
-            entry["hash"] = self._keys.raw(row.raw).hex()
-            self._handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    key: bytes = b""
+    prompt: bytes = b""
+    column: str = ""
+    reason: str = ""
+    filtered: bool = False
 
 
 class Examiner:
-    """Decides about one row after the other; equal rows in equal order give equal decisions."""
+    """Turns raw rows into records. Equal rows give equal verdicts, in every process."""
 
-    def __init__(self, config: Config, source: Source, keys: Keys, canaries: set[str]) -> None:
-        self._data = config.data
-        self._format = source.format
+    def __init__(self, data: Data, layout: str | None, keys: Keys, canaries: frozenset[str]):
+        """Keep the settings.
+
+        Args:
+            data: Section `data` of the configuration.
+            layout: Name of the format; None: not one row could be read.
+            keys: Of the project.
+            canaries: Marks of evaluation items, in lower case.
+        """
+        self._data = data
+        self._format = None if layout is None else FORMATS[layout]
         self._keys = keys
         self._canaries = canaries
-        self._shares = config.data.split.model_dump()
-        self._seen: set[bytes] = set()
-        self.tally = Tally()
 
-    def examine(self, row: RawRow, quarantine: Quarantine | None) -> Candidate | None:
-        """Return the row as a candidate, or count (and list) why it is none."""
-        self.tally.read += 1
-        self.tally.files[row.file] += 1
+    def examine(self, row: RawRow) -> Verdict:
+        """Return the keys of a row, or why it is no record."""
         try:
-            record = self._convert(row)
+            if not self._wanted(row):
+                return Verdict(reason=NOT_WANTED, filtered=True)
+            record, _ = self.convert(row)
+            self.strata(row, record)  # a row without its class is refused here
         except RowError as error:
-            self.refuse(row, error.column, error.reason, quarantine)
-            return None
-        if sum(map(len, record.texts())) > self._data.max_characters:
-            self.tally.filtered += 1
-            self.tally.reasons[OVER_LENGTH] += 1
-            return None
-        # The group is not part of the row key: one text under two groups is one text.
-        key = self._keys.row(replace(record, group=None))[:16]
-        if key in self._seen:
-            self.tally.duplicate += 1
-            return None
-        self._seen.add(key)
-        self.tally.kept += 1
-        place = self._keys.prompt(record) if record.group is None else bytes.fromhex(record.group)
-        return Candidate(row, record, key, split_of(place, self._shares))
+            return Verdict(column=error.column, reason=error.reason)
+        too_long = sum(map(len, record.texts())) > self._data.max_characters
+        if too_long and not is_cut(self._data, record.kind):
+            return Verdict(reason=OVER_CHARACTERS, filtered=True)
+        return Verdict(self.key(record), self._keys.prompt(record)[:16])
 
-    def refuse(self, row: RawRow, column: str, reason: str, quarantine: Quarantine | None) -> None:
-        """Count a row as quarantined and list it."""
-        self.tally.quarantined += 1
-        self.tally.reasons[reason] += 1
-        if quarantine is not None:
-            quarantine.add(row, column, reason)
+    def key(self, record: Record) -> bytes:
+        """Return the key of a record, 16 bytes: equal keys are exact duplicates."""
+        # Group and day are not part of it: one text under two groups is one text.
+        return self._keys.row(replace(record, group=None, day=None))[:16]
 
-    def withdraw(self, candidate: Candidate, reason: str, quarantine: Quarantine) -> None:
-        """Take back a row that had passed."""
-        self.tally.kept -= 1
-        self.refuse(candidate.row, "", reason, quarantine)
+    def place(self, record: Record) -> bytes:
+        """Return the 32 bytes that decide about the split: of the group, or of the prompt."""
+        return self._keys.prompt(record) if record.group is None else bytes.fromhex(record.group)
 
-    def _convert(self, row: RawRow) -> Record:
-        if row.problem is not None or row.value is None:
-            raise RowError("", row.problem or "row: null")
+    def convert(self, row: RawRow) -> tuple[Record, Counter[str]]:
+        """Return the record of a row, and what was changed to make it.
+
+        Raises:
+            RowError: the row is none; names column and reason.
+        """
+        value = _readable(row)
         if self._canaries:
-            text = canonical(row.value).lower()
+            text = canonical(value).lower()
             if any(canary in text for canary in self._canaries):
                 raise RowError("", EVALUATION_ITEM)
         assert self._format is not None, "a readable row has decided the format"
-        fields = Fields(row.value, self._data.columns)
+        fields = Fields(value, self._data.columns)
         record = self._format.convert(fields)
-        self.tally.line_ends += fields.line_ends_changed
-        return replace(record, group=self._group(row.value))
+        return replace(record, group=self._group(value), day=self._day(value)), fields.converted
+
+    def strata(self, row: RawRow, record: Record) -> tuple[str, ...]:
+        """Return the classes whose shares are compared between the splits.
+
+        Raises:
+            RowError: the column of the class is missing, empty or no class name.
+        """
+        name = self._data.stratify_by
+        if name is None or name == "auto":
+            return tuple(dict.fromkeys(record.labels))
+        label = str(self._column(_readable(row), name))
+        if len(label) > LONGEST_LABEL or not label.isprintable():
+            raise RowError(name, "no label: longer than a name, or of several lines")
+        return (label,)
+
+    def _wanted(self, row: RawRow) -> bool:
+        if not self._data.where:
+            return True
+        value = _readable(row)
+        return all(_column(value, name) in allowed for name, allowed in self._data.where.items())
 
     def _group(self, value: dict[str, Any] | str) -> str | None:
         name = self._data.group_by
+        return None if name is None else self._keys.group(str(self._column(value, name))).hex()
+
+    def _day(self, value: dict[str, Any] | str) -> int | None:
+        name = self._data.time_column
         if name is None:
             return None
-        group = value.get(name) if isinstance(value, dict) else None
-        if group is None or group == "":
+        try:
+            return parse_day(_column(value, name))
+        except ValueError as error:
+            raise RowError(name, str(error)) from None
+
+    def _column(self, value: dict[str, Any] | str, name: str) -> str | int:
+        found = _column(value, name)
+        if found is None or found == "":
             raise RowError(name, "missing")
-        if isinstance(group, bool) or not isinstance(group, str | int):
-            raise RowError(name, f"type: {json_type(group)}")
-        return self._keys.group(str(group)).hex()
+        if isinstance(found, bool) or not isinstance(found, str | int):
+            raise RowError(name, f"type: {json_type(found)}")
+        return found
+
+
+def is_cut(data: Data, kind: str) -> bool:
+    """Say whether a long record is cut into several: it need not be left out for its length."""
+    return kind == "text" and effective_policy(data.over_length, kind) == "split"
+
+
+def _readable(row: RawRow) -> dict[str, Any] | str:
+    if row.problem is not None or row.value is None:
+        raise RowError("", row.problem or "row: null")
+    return row.value
+
+
+def _column(value: dict[str, Any] | str, name: str) -> Any:
+    found = lookup(value, name) if isinstance(value, dict) else None
+    return None if found is MISSING else found
 
 
 def open_source(config: Config) -> Source:
-    """Find the raw files and decide their format from the first rows.
+    """Find the raw files and decide how each is read, and their format from the first rows.
 
     Raises:
         UserError: no file, a file of unknown kind or not readable, or no format that fits.
     """
-    where, raw = config.data.raw, config.path(config.data.raw)
+    data, raw = config.data, _fetched(config)
     paths, others = find_files(raw)
     known = ", ".join(CONTAINERS)
     problems = [
@@ -172,33 +186,40 @@ def open_source(config: Config) -> Source:
     ]
     if not raw.exists():
         fix = "put your data there, or set data.raw"
-        problems.append(Problem(where, "no such file or folder", fix=fix))
+        problems.append(Problem(data.raw, "no such file or folder", fix=fix))
     elif not paths and not others:
-        problems.append(Problem(where, "the folder holds no data file", known))
+        problems.append(Problem(data.raw, "the folder holds no data file", known))
     files = {shown_name(config, path): path for path in paths}
+    infos: dict[str, FileInfo] = {}
     sample: list[dict[str, Any] | str] = []
     for name, path in files.items():
-        readable = (row.value for row in read_rows(path, name) if row.value is not None)
         try:
+            infos[name] = describe(path, name, data.text_unit, data.encoding)
+            rows = described_rows(path, name, infos[name])
+            readable = (row.value for row in rows if row.value is not None)
             sample += islice(readable, max(1, SAMPLE_ROWS // len(files)))
         except UserError as error:
             problems += error.problems
     if problems:
         raise UserError(problems)
     if not sample:
-        return Source(files, None, "not one row could be read", [])
-    data = config.data
-    chosen, reason = choose_format(data.format, sample, data.columns, where)
+        return Source(files, infos, None, "not one row could be read", [])
+    chosen, reason = choose_format(data.format, sample, data.columns, data.raw)
     check_combination(config.objective, chosen)
-    return Source(
-        files, chosen, reason, unused_columns(sample, chosen, data.columns, data.group_by)
-    )
+    named = {data.group_by, data.time_column, data.stratify_by, *data.where}
+    unused = unused_columns(sample, chosen, data.columns, named)
+    return Source(files, infos, chosen, reason, unused)
 
 
-def candidates(
-    source: Source, examiner: Examiner, quarantine: Quarantine | None
-) -> Iterator[Candidate]:
-    """Yield the rows of all files that pass.
+def _fetched(config: Config) -> Path:
+    """Return the raw file or folder; a data set of the hub is fetched into data/raw first."""
+    if config.data.raw.startswith(PREFIX):
+        return fetch_dataset(config.data.raw, config.path(HUB_FOLDER))
+    return raw_path(config)
+
+
+def rows_of(source: Source) -> Iterator[RawRow]:
+    """Yield the rows of all files, in order.
 
     Raises:
         UserError: files that cannot be read to their end; all are listed, after the last row.
@@ -206,36 +227,8 @@ def candidates(
     problems: list[Problem] = []
     for name, path in source.files.items():
         try:
-            for row in read_rows(path, name):
-                if (candidate := examiner.examine(row, quarantine)) is not None:
-                    yield candidate
+            yield from described_rows(path, name, source.infos[name])
         except UserError as error:
             problems += error.problems
     if problems:
         raise UserError(problems)
-
-
-def refusals(config: Config, tally: Tally, quarantine: Quarantine) -> list[Problem]:
-    """Return why a data set as a whole is refused; empty if it may be used."""
-    problems, count = [], tally.reasons[EVALUATION_ITEM]
-    if count:
-        found = f"{count} rows are items of an evaluation set (their canary stands in them)"
-        first = f"first: {quarantine.first[EVALUATION_ITEM]}"
-        fix = f"take them out, or the evaluation proves nothing; {first}"
-        problems.append(Problem(config.data.raw, found, fix=fix))
-    bad = tally.quarantined - count
-    if bad > config.data.max_bad_fraction * tally.read:
-        parts = [
-            f"\n      {tally.reasons[reason]} x {reason}, first: {place}"
-            for reason, place in quarantine.first.items()
-            if reason != EVALUATION_ITEM
-        ]
-        share = f"{bad / tally.read:.1%}"
-        found = f"{bad} of {tally.read} rows ({share}) cannot be used:{''.join(parts)}"
-        allowed = f"{config.data.max_bad_fraction:.1%} (data.max_bad_fraction)"
-        fix = f"mend the rows that {config.data.quarantine} lists, or allow a larger share"
-        problems.append(Problem(config.data.raw, found, allowed, fix))
-    if not problems and not tally.kept:
-        found = f"no row is left of {tally.read}: {dict(tally.reasons)}"
-        problems.append(Problem(config.data.raw, found, "at least one row"))
-    return problems

@@ -1,81 +1,33 @@
 """Raw row -> Record: one row of FORMATS per layout. Text is data; nothing in it is rendered."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import layouts
 from .errors import Problem, UserError
-from .readers import json_type
-from .records import ROLES, Message, Record
+from .fields import Columns, Fields, names_of, steps
+from .fields import RowError as RowError
+from .records import Record
+from .transcripts import has_roles
 
-# After line ends are normalised, only \n and \t are left of the control characters.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-HALF_PAIR = re.compile(r"[\ud800-\udfff]")
-LINE_END = re.compile(r"\r\n?")
+OR = " or "
+LONGEST_ANSWER = 100  # characters of a final answer that `auto` takes for verifiable
 # Column names that may be shown: others could be data, as in a csv without a header.
 _NAMES = """
 answer answers category chosen completion content context conversation conversations data date
-description dialogue group history id input instruction instructions label labels language
-message messages metadata name output outputs prompt prompts query question reference rejected
-response responses role score sentence source split subject summary system tag tags target
-task text timestamp title tools topic type url user value
+description dialogue document grounded group history id input instruction instructions kind label
+labels language message messages metadata name ner_tags output outputs prompt prompts query
+question reference rejected response responses role score sentence source split subject summary
+system tag tags target task text timestamp title tokens tools topic type url user value
 """
 KNOWN_NAMES = frozenset(_NAMES.split())
+MADE = re.compile(r"column_\d+")  # of a csv without a header
 
 
-class RowError(Exception):
-    """A row does not fit: the column and the code of the reason, never the value."""
-
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(f"{column}: {reason}")
-        self.column = column
-        self.reason = reason
-
-
-class Fields:
-    """The fields of one raw row under the names that a format expects."""
-
-    def __init__(self, row: dict[str, Any] | str, columns: Mapping[str, str]) -> None:
-        self._row = {"text": row} if isinstance(row, str) else row
-        self._columns = columns
-        self.line_ends_changed = False
-
-    def column(self, name: str) -> str:
-        """Return the name of a field in the user's file."""
-        return self._columns.get(name, name)
-
-    def get(self, name: str) -> Any:
-        """Return a raw value; None stands for a null and for a missing field."""
-        return self._row.get(self.column(name))
-
-    def required(self, name: str) -> str:
-        """Return a text that must be there and hold more than blanks."""
-        if self.column(name) not in self._row:
-            raise RowError(self.column(name), "missing")
-        text = self.clean(self.get(name), self.column(name))
-        if not text.strip():
-            raise RowError(self.column(name), "empty")
-        return text
-
-    def optional(self, name: str) -> str:
-        """Return a text, or "" where the field is missing, null or blank."""
-        value = self.get(name)
-        text = "" if value is None else self.clean(value, self.column(name))
-        return text if text.strip() else ""
-
-    def clean(self, value: Any, column: str) -> str:
-        """Check one text and write its line ends as \\n."""
-        if not isinstance(value, str):
-            raise RowError(column, f"type: {json_type(value)}")
-        if "\r" in value:
-            value = LINE_END.sub("\n", value)
-            self.line_ends_changed = True
-        if CONTROL.search(value):
-            raise RowError(column, "control character")
-        if HALF_PAIR.search(value):
-            raise RowError(column, "half of a surrogate pair")
-        return value
+def _always(_fields: Fields) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +37,12 @@ class Format:
     Attributes:
         name: Value of the setting `data.format`.
         kind: Kind of the records it gives; an objective says which kinds it reads.
-        required: Fields that every row has.
+        required: Fields that every row has; `a or b` stands for one of several.
         optional: Fields that a row may have.
         convert: Makes the record; raises RowError.
         doc: One sentence for the documentation.
+        looks_like: For `auto`: whether the values fit, where names alone do not decide.
+        sign: What of the values `looks_like` goes by, to follow the names in a reason.
     """
 
     name: str
@@ -97,68 +51,59 @@ class Format:
     optional: tuple[str, ...]
     convert: Callable[[Fields], Record]
     doc: str
+    looks_like: Callable[[Fields], bool] = _always
+    sign: str = ""
+
+    def fields(self) -> list[str]:
+        """Return every field by itself."""
+        return [*(one for field in self.required for one in field.split(OR)), *self.optional]
 
 
-def _turns(*pairs: tuple[str, str]) -> Record:
-    """Make a conversation; a system turn without text is left out."""
-    kept = (Message(role, text) for role, text in pairs if text or role != "system")
-    return Record("messages", messages=tuple(kept))
+def _is_rated(fields: Fields) -> bool:
+    label = fields.get("label")
+    words = ("true", "false")
+    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in words)
 
 
-def _alpaca(fields: Fields) -> Record:
-    asked = fields.required("instruction")
-    if context := fields.optional("input"):
-        asked = f"{asked}\n\n{context}"
-    system, answer = fields.optional("system"), fields.required("output")
-    return _turns(("system", system), ("user", asked), ("assistant", answer))
+def _is_pair(fields: Fields) -> bool:
+    return fields.has("chosen") and fields.has("rejected")
 
 
-def _prompt_completion(fields: Fields) -> Record:
-    system = fields.optional("system")
-    prompt, completion = fields.required("prompt"), fields.required("completion")
-    return _turns(("system", system), ("user", prompt), ("assistant", completion))
-
-
-def _messages(fields: Fields) -> Record:
-    column = fields.column("messages")
+def _is_anthropic(fields: Fields) -> bool:
+    """Say whether the system prompt stands beside the messages, or tool use inside them."""
     turns = fields.get("messages")
-    if turns is None:
-        raise RowError(column, "missing")
-    if not isinstance(turns, list):
-        raise RowError(column, f"type: {json_type(turns)}")
-    messages = tuple(_message(fields, turn, f"{column}[{i}]") for i, turn in enumerate(turns))
-    _check_order(messages, column)
-    return Record("messages", messages=messages)
+    if not isinstance(turns, list) or _is_rated(fields) or _is_pair(fields):
+        return False
+    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    types = [part.get("type") for part in parts if isinstance(part, dict)]
+    return fields.get("system") is not None or "tool_use" in types or "tool_result" in types
 
 
-def _message(fields: Fields, turn: Any, column: str) -> Message:
-    if not isinstance(turn, dict):
-        raise RowError(column, f"type: {json_type(turn)}")
-    for name in ("role", "content"):
-        if name not in turn:
-            raise RowError(f"{column}.{name}", "missing")
-    if turn["role"] not in ROLES:
-        raise RowError(f"{column}.role", "unknown role")
-    content = fields.clean(turn["content"], f"{column}.content")
-    if not content.strip():
-        raise RowError(f"{column}.content", "empty")
-    return Message(turn["role"], content)
+def _is_messages(fields: Fields) -> bool:
+    return not (_is_rated(fields) or _is_pair(fields) or _is_anthropic(fields))
 
 
-def _check_order(messages: Sequence[Message], column: str) -> None:
-    """Allow one system turn, then user and assistant in turn, the assistant last."""
-    start = 1 if messages and messages[0].role == "system" else 0
-    for index, turn in enumerate(messages[start:]):
-        if turn.role != ("user", "assistant")[index % 2]:
-            raise RowError(f"{column}[{start + index}].role", "order of roles")
-    if len(messages) == start:
-        raise RowError(column, "no turns")
-    if messages[-1].role != "assistant":
-        raise RowError(column, "last turn is not the assistant's")
+def _is_transcript(fields: Fields) -> bool:
+    value = fields.get("dialogue")
+    return isinstance(value, list) or (isinstance(value, str) and has_roles(value))
 
 
-def _text(fields: Fields) -> Record:
-    return Record("text", text=fields.required("text"))
+def _is_labelled(fields: Fields) -> bool:
+    """Tell class names from other columns of these names: `tags` of a document are none."""
+    if isinstance(fields.get("tokens"), list):
+        return any(isinstance(fields.get(name), list) for name in ("labels", "tags", "ner_tags"))
+    label = fields.get("labels") if fields.get("label") is None else fields.get("label")
+    labels = label if isinstance(label, list) else [label]
+    return all(
+        len(one) <= layouts.LONGEST_LABEL if isinstance(one, str) else isinstance(one, int | float)
+        for one in labels
+    )
+
+
+def _is_verifiable(fields: Fields) -> bool:
+    final = layouts.final_answer(fields.required("answer"))
+    return final is not None and len(final) <= LONGEST_ANSWER and "\n" not in final
 
 
 # Order decides between equals: a row with instruction, output and text is alpaca.
@@ -167,51 +112,121 @@ ROWS = (
         name="messages",
         kind="messages",
         required=("messages",),
-        optional=(),
-        convert=_messages,
-        doc="A list of turns, each with `role` and `content`.",
+        optional=("system", "tools"),
+        convert=layouts.messages,
+        doc="OpenAI's list of turns: `role`, `content` (text or text parts), tool calls.",
+        looks_like=_is_messages,
+    ),
+    Format(
+        name="anthropic",
+        kind="messages",
+        required=("messages",),
+        optional=("system", "tools"),
+        convert=layouts.messages,
+        doc="Anthropic's list of turns: content blocks, the system prompt in its own column.",
+        looks_like=_is_anthropic,
+        sign="with a system prompt of its own or tool blocks",
+    ),
+    Format(
+        name="sharegpt",
+        kind="messages",
+        required=("conversations",),
+        optional=("system", "tools"),
+        convert=layouts.sharegpt,
+        doc="A list of turns, each with `from` (human, gpt, function_call, ...) and `value`.",
+        looks_like=lambda fields: not (_is_rated(fields) or _is_pair(fields)),
     ),
     Format(
         name="alpaca",
         kind="messages",
         required=("instruction", "output"),
-        optional=("input", "system"),
-        convert=_alpaca,
+        optional=("input", "system", "history"),
+        convert=layouts.alpaca,
         doc="An instruction, an optional input that it refers to, and the answer.",
     ),
     Format(
         name="prompt_completion",
         kind="messages",
         required=("prompt", "completion"),
-        optional=("system",),
-        convert=_prompt_completion,
-        doc="A prompt and the answer to it.",
+        optional=("system", "tools"),
+        convert=layouts.prompt_completion,
+        doc="A prompt and the answer to it, each a text or a list of turns.",
+        looks_like=lambda fields: not _is_rated(fields),
+    ),
+    Format(
+        name="transcript",
+        kind="messages",
+        required=("dialogue",),
+        optional=("question", "answer", "system"),
+        convert=layouts.transcript,
+        doc="Text, or a list of texts, with prefixes such as `Patient:` that say who speaks.",
+        looks_like=_is_transcript,
+        sign="with prefixes that say who speaks",
+    ),
+    Format(
+        name="preference",
+        kind="preference",
+        required=("chosen", "rejected"),
+        optional=("prompt", "conversations", "messages", "system", "tools"),
+        convert=layouts.preference,
+        doc="A preferred and another answer to one prompt, or two whole conversations.",
+    ),
+    Format(
+        name="kto",
+        kind="unpaired",
+        required=("label", "messages or conversations or completion"),
+        optional=("prompt", "system", "tools"),
+        convert=layouts.kto,
+        doc="A conversation whose last answer is labelled true (good) or false (bad).",
+        looks_like=_is_rated,
+        sign="with a label that is true or false",
+    ),
+    Format(
+        name="labelled",
+        kind="labelled",
+        required=("text or tokens", "label or labels or tags or ner_tags"),
+        optional=(),
+        convert=layouts.labelled,
+        doc="A text with one or several class names, or tokens with one class name each.",
+        looks_like=_is_labelled,
+        sign="with labels of at most 100 characters",
     ),
     Format(
         name="text",
         kind="text",
         required=("text",),
         optional=(),
-        convert=_text,
+        convert=layouts.text,
         doc="Plain text: a column, a list of strings, or the paragraphs of a txt file.",
+    ),
+    Format(
+        name="question_answer",
+        kind="prompt",
+        required=("question", "answer"),
+        optional=("system",),
+        convert=layouts.question_answer,
+        doc="A question and an answer to check; of a solution, what `####` or `boxed` marks.",
+        looks_like=_is_verifiable,
+        sign="with short final answers",
     ),
 )
 FORMATS: dict[str, Format] = {row.name: row for row in ROWS}
 
 
 def choose_format(
-    name: str, rows: Sequence[dict[str, Any] | str], columns: Mapping[str, str], where: str
+    name: str, rows: Sequence[dict[str, Any] | str], columns: Columns, where: str
 ) -> tuple[Format, str]:
     """Return the format of a data set and the reason for it.
 
     Args:
         name: A format, or `auto`.
         rows: The first rows, for `auto`.
-        columns: Field that a format expects -> column of the file.
+        columns: Field that a format expects -> column of the file, path to it, or a list.
         where: What messages call the data set.
 
     Raises:
-        UserError: no such format, none fits, or `columns` names a field it does not have.
+        UserError: no such format, none fits, or `columns` names a field it does not have or
+            no column.
     """
     if name != "auto" and name not in FORMATS:
         allowed = ", ".join(["auto", *FORMATS])
@@ -220,49 +235,83 @@ def choose_format(
     if name == "auto":
         name, reason = detect(rows, columns, where)
     chosen = FORMATS[name]
-    fields = (*chosen.required, *chosen.optional)
+    fields = chosen.fields()
     if unknown := [field for field in columns if field not in fields]:
         allowed = f"the fields of format {name}: {', '.join(fields)}"
         raise UserError([Problem(f"data.columns.{u}", "no such field", allowed) for u in unknown])
+    if empty := [field for field in columns if not all(names_of(columns, field) or [""])]:
+        raise UserError([Problem(f"data.columns.{e}", "it names no column") for e in empty])
+    for field in columns:
+        for column in names_of(columns, field):
+            if not any(Fields(row, {field: column}).has(field) for row in rows):
+                reason += f"; none of these rows has `{column}` (data.columns.{field})"
     return chosen, reason
 
 
-def detect(
-    rows: Sequence[dict[str, Any] | str], columns: Mapping[str, str], where: str
-) -> tuple[str, str]:
+def detect(rows: Sequence[dict[str, Any] | str], columns: Columns, where: str) -> tuple[str, str]:
     """Return the format that fits most of the rows, and the reason.
 
     Raises:
         UserError: none fits half of them; columns are named only where that is safe.
     """
-
-    def fits(candidate: Format) -> int:
-        wanted = [columns.get(field, field) for field in candidate.required]
-        return sum(
-            all(name in row for name in wanted) if isinstance(row, dict) else wanted == ["text"]
-            for row in rows
-        )
-
-    best = max(ROWS, key=fits)  # the first of equals
-    count = fits(best)
+    read = [Fields(row, columns) for row in rows]
+    fitting = {row.name: [fields for fields in read if _fits(row, fields)] for row in ROWS}
+    best = max(ROWS, key=lambda row: len(fitting[row.name]))  # the first of equals
+    count = len(fitting[best.name])
     if not rows or count * 2 < len(rows):
-        allowed = "; ".join(f"{row.name}: {' + '.join(row.required)}" for row in ROWS)
+        allowed = "; ".join(f"{row.name}: {_wanted(row)}" for row in ROWS)
         fix = "set data.format, and data.columns as {field of the format: column of your file}"
         raise UserError(Problem(where, f"no format fits; {show_columns(rows)}", allowed, fix))
-    names = " and ".join(f"`{columns.get(field, field)}`" for field in best.required)
-    return best.name, f"{count} of the first {len(rows)} rows have {names}"
+    found = [_present(field, fitting[best.name][0]) for field in best.required]
+    reason = f"{count} of the first {len(rows)} rows have {' and '.join(found)}"
+    return best.name, f"{reason} {best.sign}".rstrip() + _advice(best, fitting[best.name])
+
+
+def _wanted(row: Format) -> str:
+    return " + ".join(f"({field})" if OR in field else field for field in row.required)
+
+
+def _fits(row: Format, fields: Fields) -> bool:
+    try:
+        return all(_present(field, fields) for field in row.required) and row.looks_like(fields)
+    except RowError:
+        return False
+
+
+def _present(field: str, fields: Fields) -> str:
+    """Return the column of the first alternative that a row has, or ""."""
+    return next((f"`{fields.column(one)}`" for one in field.split(OR) if fields.has(one)), "")
+
+
+def _advice(best: Format, rows: Sequence[Fields]) -> str:
+    """Point out conversations that stand in one text: as a prompt their prefixes would stay."""
+    if best.convert not in (layouts.alpaca, layouts.prompt_completion):
+        return ""
+    asked = [fields.get(best.required[0]) for fields in rows]
+    packed = sum(isinstance(text, str) and has_roles(text) for text in asked)
+    hint = f"; {packed} of them hold several turns: format transcript would separate them"
+    return hint if packed else ""
 
 
 def unused_columns(
     rows: Sequence[dict[str, Any] | str],
     chosen: Format,
-    columns: Mapping[str, str],
-    group_by: str | None,
+    columns: Columns,
+    others: Collection[str | None],
 ) -> list[str]:
-    """Return the columns of the first rows that no field reads, named only where safe."""
-    used = {columns.get(field, field) for field in (*chosen.required, *chosen.optional)}
+    """Return the columns of the first rows that nothing reads, named only where safe.
+
+    Args:
+        rows: The first rows.
+        chosen: The format, whose fields are read.
+        columns: Setting `data.columns`.
+        others: Columns that other settings name.
+    """
+    wanted = [column for field in chosen.fields() for column in names_of(columns, field)]
     names = dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
-    return [shown for name, shown in _shown(names).items() if name not in used | {group_by}]
+    # A path reads part of the column that it begins with.
+    used = {column if column in names else steps(column)[0] for column in wanted} | {*others}
+    return [shown for name, shown in _shown(names).items() if name not in used]
 
 
 def show_columns(rows: Sequence[dict[str, Any] | str]) -> str:
@@ -275,9 +324,10 @@ def show_columns(rows: Sequence[dict[str, Any] | str]) -> str:
     return f"columns: {', '.join(shown[:20])}{more}"
 
 
-def _shown(names: Iterable[str]) -> dict[str, str]:
-    """Map a name to itself if it is in KNOWN_NAMES, else to its position."""
+def _shown(names: Collection[str]) -> dict[str, str]:
+    """Map a name to itself if it is in KNOWN_NAMES or was made by us, else to its position."""
+    safe = {name for name in names if name.lower() in KNOWN_NAMES or MADE.fullmatch(name)}
     return {
-        name: name if name.lower() in KNOWN_NAMES else f"(column {position})"
+        name: name if name in safe else f"(column {position})"
         for position, name in enumerate(names, 1)
     }

@@ -1,26 +1,20 @@
-"""Keyed hashes (HMAC-SHA256) that stand for rows, prompts and groups, and splits made from them.
+"""Keyed hashes (HMAC-SHA256) that stand for rows, prompts and groups.
 
 A plain hash of a short text can be found by trying texts; a keyed one cannot without the
 project's key. The key stays on this machine and out of version control.
-
-A row's split depends on its key alone, never on its neighbours: shuffling the rows or adding
-new ones moves no old row, and rows with one key (one prompt, or one patient where
-`data.group_by` is set) always fall into one split.
 """
 
 import hashlib
 import hmac
 import os
 import secrets
-import unicodedata
-from collections.abc import Mapping
 from pathlib import Path
 
 from .config import Config
 from .errors import Problem, UserError
 from .records import Record, canonical
+from .splits import normalised
 
-SPLITS = ("train", "validation", "test")
 KEY_FILE = "data/.hmac_key"
 KEY_VARIABLE = "FINETUNE_HMAC_KEY"
 KEY_BYTES = 32
@@ -50,8 +44,7 @@ class Keys:
 
         Two spellings of one question must not stand on both sides of a split.
         """
-        texts = [unicodedata.normalize("NFKC", text).casefold() for text in record.prompt()]
-        plain = [" ".join(text.split()) for text in texts]
+        plain = [normalised(text) for text in record.prompt()]
         return self.digest("prompt", canonical(plain).encode())
 
     def group(self, value: str) -> bytes:
@@ -113,25 +106,3 @@ def _write_once(path: Path, secret: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(secret)
-
-
-def fraction(key: bytes) -> float:
-    """Map a key (at least 8 bytes, uniformly distributed) to a number in [0, 1)."""
-    # 53 bits fill the mantissa exactly, so that the result never rounds up to 1.0.
-    return (int.from_bytes(key[:8], "big") >> 11) / (1 << 53)
-
-
-def split_of(key: bytes, shares: Mapping[str, float]) -> str:
-    """Return the split of a key.
-
-    Args:
-        key: Keyed hash of the group or the prompt.
-        shares: Share of each split; they add up to 1.
-    """
-    position, limit = fraction(key), 0.0
-    for name in SPLITS:
-        limit += shares.get(name, 0.0)
-        if position < limit:
-            return name
-    # Shares such as 0.8 + 0.1 + 0.1 may add up to a little under 1.
-    return next(name for name in reversed(SPLITS) if shares.get(name, 0.0) > 0)

@@ -8,6 +8,8 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
+from .hub import PREFIX, dataset_folder
+from .model_wrapper import find_installed
 from .packs import load_packs
 from .readers import find_files
 from .utils import read_json, sha256_file, sha256_json, write_json
@@ -15,7 +17,10 @@ from .utils import read_json, sha256_file, sha256_json, write_json
 NAME = "manifest.json"
 SCHEMA = 1
 SECTIONS = ("data", "scrub", "domains", "objective")
+# Of section `data`: how fast rows are prepared, and what is only said about them.
+FREE = {"workers", "licences", "task"}
 FIX = "make prepare"
+HUB_FOLDER = "data/raw/hub"  # of data sets that are fetched
 # What decides which identifiers are found, besides rules and settings.
 SCRUBBER_MODULES = (
     "checksums",
@@ -35,10 +40,18 @@ def manifest_path(config: Config) -> Path:
     return config.path(config.data.prepared) / NAME
 
 
+def raw_path(config: Config) -> Path:
+    """Return the raw file or folder, where a data set of the hub lies once it was fetched."""
+    if config.data.raw.startswith(PREFIX):
+        return dataset_folder(config.data.raw, config.path(HUB_FOLDER))
+    return config.path(config.data.raw)
+
+
 def shown_name(config: Config, path: Path) -> str:
     """Return a path relative to the project where it lies inside, else as it is."""
     inside = path.is_relative_to(config.root)
-    return (path.relative_to(config.root) if inside else path).as_posix()
+    name = (path.relative_to(config.root) if inside else path).as_posix()
+    return name.encode("utf-8", "replace").decode()  # bytes that are no characters
 
 
 def hash_files(config: Config, paths: Sequence[Path]) -> dict[str, str]:
@@ -59,28 +72,61 @@ def scrubber_code() -> str:
     return sha256_json([modules, versions])
 
 
+def preparation_identity(config: Config, inputs: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Return all that the scrubbed rows depend on, but the evaluation items.
+
+    Any change of our code counts: it is not known which module a row went through.
+
+    Args:
+        config: The run.
+        inputs: Hashes of the raw files.
+        key: Identity of the HMAC key.
+    """
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    source = find_installed(config)
+    return {
+        "inputs": dict(inputs),
+        "config": _sections(config),
+        "length": [config.train.max_length, str(source.path) if source else None],
+        "recognizers": hash_files(config, recognizer_files(config)),
+        "code": {path.name: sha256_file(path) for path in code},
+        "libraries": scrubber_code(),
+        "key": key,
+    }
+
+
 def write_manifest(
-    config: Config, inputs: Mapping[str, str], scrubber: str, outputs: Sequence[Path], key: str
+    config: Config,
+    inputs: Mapping[str, str],
+    outputs: Sequence[Path],
+    key: str,
+    kind: str,
+    over: int,
 ) -> None:
     """Write the manifest, as the last step of a preparation.
 
     Args:
         config: The run.
         inputs: Hashes of the raw files, taken before they were read.
-        scrubber: Fingerprint of the scrubber.
         outputs: The prepared files, complete.
         key: Identity of the HMAC key; another key means other splits.
+        kind: Of the records.
+        over: Rows that were left out or cut because they are over train.max_length.
     """
     sections = _sections(config)
+    rules = hash_files(config, recognizer_files(config))
     manifest = {
         "schema": SCHEMA,
         "scrubbed": True,
         "inputs": dict(inputs),
         "config_sha256": sha256_json(sections),
         "config": sections,
-        "scrubber": scrubber,
+        "kind": kind,
+        "max_length": config.train.max_length,
+        "over_max_length": over,
+        "scrubber": sha256_json([sections["scrub"], rules, scrubber_code()]),
         "scrubber_code": scrubber_code(),
-        "recognizers": hash_files(config, recognizer_files(config)),
+        "recognizers": rules,
         "key": key,
         "outputs": {path.name: sha256_file(path) for path in outputs},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -106,12 +152,14 @@ def check_manifest(config: Config) -> dict[str, Any]:
         raise UserError(Problem(where, "not valid JSON", fix=FIX)) from None
     parts = ("inputs", "config", "recognizers", "outputs")
     whole = isinstance(manifest, dict) and all(isinstance(manifest.get(p), dict) for p in parts)
+    whole = whole and isinstance(manifest.get("kind"), str)
     if not whole or manifest.get("schema") != SCHEMA:
         raise UserError(Problem(where, "not a manifest of this version", fix=FIX))
     if manifest.get("scrubbed") is not True:
         raise UserError(Problem(where, "the data was not scrubbed", fix=FIX))
     changes = [*_changed_inputs(config, manifest), *_changed_settings(config, manifest)]
     changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
+    changes += _missed_rows(config, manifest)
     if manifest.get("scrubber_code") != scrubber_code():
         changes.append(("scrubber", "its code or a library changed since the data was prepared"))
     if changes:
@@ -120,12 +168,14 @@ def check_manifest(config: Config) -> dict[str, Any]:
 
 
 def _sections(config: Config) -> dict[str, Any]:
+    """Return the settings that decide about the prepared rows."""
     settings = config.as_dict()
+    settings["data"] = {k: v for k, v in settings["data"].items() if k not in FREE}
     return {name: settings[name] for name in SECTIONS}
 
 
 def _changed_inputs(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    files, _ = find_files(config.path(config.data.raw))
+    files, _ = find_files(raw_path(config))
     if files:
         yield from _differences(hash_files(config, files), manifest["inputs"], "raw file")
 
@@ -156,6 +206,14 @@ def _changed_settings(config: Config, manifest: dict[str, Any]) -> Iterator[tupl
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield name, "setting changed since the data was prepared"
+
+
+def _missed_rows(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield that rows were left out or cut that fit the length that is allowed now."""
+    over, limit = manifest.get("over_max_length", 0), manifest.get("max_length", 0)
+    if over and config.train.max_length > limit:
+        now = f"it is {config.train.max_length} now"
+        yield "train.max_length", f"{over} rows were left out or cut at {limit} tokens; {now}"
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -77,7 +77,7 @@ def detect_device() -> Device:
         memory = round(properties.total_memory / 2**30, 1)
         count = torch.cuda.device_count()
         return Device("cuda", properties.name, memory, count, torch.cuda.is_bf16_supported())
-    memory = round(_machine_memory() / 2**30, 1)
+    memory = round(machine_memory() / 2**30, 1)
     if torch.backends.mps.is_available():
         return Device("mps", platform.processor() or "Apple GPU", memory, 1, False)
     return Device("cpu", f"CPU with {os.cpu_count()} threads", memory, 0, _cpu_has_bf16())
@@ -97,7 +97,7 @@ def _cpu_has_bf16() -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def _machine_memory() -> int:
+def machine_memory() -> int:
     """Return the memory that this process may use, in bytes (a container's limit counts)."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")

@@ -142,17 +142,40 @@ OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
 
 
 def check_combination(objective: str, row: Format) -> None:
-    """Refuse a format whose records the objective cannot read.
+    """Refuse a format whose records another objective reads, but not this one.
 
     Raises:
-        UserError: names both kinds and the formats that fit, derived from the tables.
+        UserError: names both kinds, the formats that fit and the objectives that read this
+            one, derived from the tables.
     """
     reads = OBJECTIVES[objective].reads
-    if row.kind in reads:
+    if row.kind in reads or unread_note(row.kind):
         return
+    others = [name for name, other in OBJECTIVES.items() if row.kind in other.reads]
     fitting = [name for name, other in FORMATS.items() if other.kind in reads]
     found = (
         f"objective `{objective}` reads {' or '.join(sorted(reads))} records; "
-        f"format `{row.name}` gives {row.kind}. Formats that fit: {', '.join(fitting)}."
+        f"format `{row.name}` gives {row.kind}. Formats that fit: {', '.join(fitting)}. "
+        f"Objectives that read {row.kind}: {', '.join(others)}."
     )
     raise UserError(Problem("data.format", found))
+
+
+def unread_note(kind: str) -> str:
+    """Return what to say about records that no objective trains on; "" where one does."""
+    if any(kind in row.reads for row in ROWS):
+        return ""
+    return f"no objective of this version trains on {kind} records; they are for other tools"
+
+
+def check_readable(objective: str, kind: str) -> None:
+    """Refuse to train on prepared records that the objective does not read.
+
+    Raises:
+        UserError: names the kinds.
+    """
+    reads = OBJECTIVES[objective].reads
+    if kind not in reads:
+        found = f"{kind} records; objective `{objective}` reads {' or '.join(sorted(reads))}"
+        fix = unread_note(kind) or "prepare data of a kind that the objective reads"
+        raise UserError(Problem("prepared data", found, fix=fix))

@@ -1,47 +1,56 @@
-"""Raw files -> scrubbed, split records with a report and a manifest.
+"""Raw files -> scrubbed, deduplicated, split records, in three passes over the rows.
 
-Two passes over the raw files. The first checks every row and stops a bad data set before
-any model is loaded; the second scrubs the rows that passed and writes them. Raw text is held
-for one batch at a time and is never written.
+1. Read, convert and key every row; find what is no record and what stands twice. Nothing is
+   loaded or written for this but the list of refused rows.
+2. Clean, scrub, measure and sign the rows that are left, block by block, in one process or
+   several. A finished block stays on the disk: a killed preparation goes on after it.
+3. Decide about near-duplicates, evaluation items and leaks, and write the splits.
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from . import accounting
 from .config import Config
+from .data_loader import system_prompt
+from .duplicates import Conflicts
 from .errors import Problem, UserError
-from .examination import (
-    Candidate,
-    Examiner,
-    Quarantine,
-    Source,
-    Tally,
-    candidates,
-    open_source,
-    refusals,
-)
+from .examination import Source, open_source, rows_of
 from .items import Item, load_items
-from .keys import SPLITS, Keys, load_keys
-from .manifest import hash_files, manifest_path, recognizer_files, write_manifest
-from .overlap import OverlapIndex, item_texts
+from .keys import load_keys
+from .ledger import KEPT, Ledger, Quarantine, Tally, conflicts_report, examined, refusals
+from .lengths import TOKENS, Lengths
+from .manifest import hash_files, manifest_path, preparation_identity, write_manifest
+from .model_wrapper import machine_memory
+from .overlap import ItemText, OverlapIndex, item_texts, load_items_from_file
 from .packs import Pack, load_packs
-from .readers import container_of
-from .records import Record
+from .readers import RawRow
+from .selection import Selection, SplitFiles, select, write_selected
+from .shards import NAME, Shards
 from .utils import timed, write_json
+from .workers import ProcessKilled, Task, run_blocks, worker_count
 
-if TYPE_CHECKING:
-    from .scrub import Scrubber
-
-BATCH_ROWS = 64
+BLOCK_ROWS = 512
+PAIRED = {"preference", "unpaired"}  # several rows for one prompt are the point of these
 QUARANTINE = "quarantine.jsonl"
 REPORT = "report.json"
-# Valid in JSON, but some readers end a line at them.
-ODD_LINE_ENDS = str.maketrans({c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"})
+LOCK = ".lock"
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the first pass found."""
+
+    source: Source
+    ledger: Ledger
+    tally: Tally
+    quarantine: Quarantine
+    duplicates: dict[str, Any]
+    conflicts: dict[str, Any]
 
 
 def survey(config: Config) -> dict[str, Any]:
@@ -54,15 +63,13 @@ def survey(config: Config) -> dict[str, Any]:
     Raises:
         UserError: a file cannot be read or no format fits; every problem found is listed.
     """
-    items = _evaluation_items(load_packs(config))
-    source = open_source(config)
+    packs = load_packs(config)
     keys, key_reason = load_keys(config, create=False)
-    quarantine = Quarantine(None, keys)
-    examiner = Examiner(config, source, keys, _canaries(load_packs(config), items))
-    for _ in candidates(source, examiner, quarantine):
-        pass
-    refused = [str(problem) for problem in refusals(config, examiner.tally, quarantine)]
-    return {**_describe(source, examiner.tally, key_reason), "refused": refused}
+    source = open_source(config)
+    task = Task(config, _layout(source), keys, _canaries(packs, _evaluation_items(packs)))
+    found = _survey(task, source, Quarantine(None), progress=False)
+    refused = [str(problem) for problem in refusals(config, found.tally, found.quarantine)]
+    return {**_describe(config, found, key_reason), "refused": refused}
 
 
 def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
@@ -73,166 +80,221 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
 
     Args:
         config: The run.
-        progress: Show a progress bar on standard error while scrubbing.
+        progress: Show progress bars on standard error.
 
     Returns:
         The report.
 
     Raises:
-        UserError: the data or the scrubber cannot be trusted; nothing is prepared then.
+        UserError: the data or the scrubber cannot be trusted, or another preparation is
+            writing to the same folder; nothing is prepared then.
     """
     seconds: dict[str, float] = {}
+    folder = config.path(config.data.prepared)
     packs = load_packs(config)
     items = _evaluation_items(packs)
-    canaries = _canaries(packs, items)
+    named = {name: load_items_from_file(path) for name, path in _named_files(config)}
     with timed(seconds, "detect"):
         source = open_source(config)
-    inputs = hash_files(config, list(source.files.values()))
-    keys, key_reason = load_keys(config)
-    manifest_path(config).unlink(missing_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(_alone(folder / LOCK))
+        stack.enter_context(_alone(config.path(config.data.quarantine) / LOCK))
+        inputs = hash_files(config, list(source.files.values()))
+        keys, key_reason = load_keys(config)
+        manifest_path(config).unlink(missing_ok=True)
         handle = stack.enter_context(_create(config.path(config.data.quarantine) / QUARANTINE))
-        quarantine = Quarantine(handle, keys)
-        with timed(seconds, "read"):
-            checked = Examiner(config, source, keys, canaries)
-            for _ in candidates(source, checked, quarantine):
-                pass
+        texts = {name: item_texts(rows) for name, rows in items.items()} | named
+        task = Task(config, _layout(source), keys, _canaries(packs, items))
+        with timed(seconds, "read"), _unchanged(config, source, inputs):
+            found = _survey(task, source, Quarantine(handle), progress)
         handle.flush()
-        _require_usable(config, checked.tally, quarantine)
-        with timed(seconds, "load scrubber"):
-            scrubber = _load_scrubber(config, keys)
-        # What the first pass refused is listed; the second adds what the scrubber refuses.
-        examiner = Examiner(config, source, keys, canaries)
-        writer = stack.enter_context(_Writer(config.path(config.data.prepared), items))
-        passed = _with_progress(candidates(source, examiner, None), checked.tally.kept, progress)
-        for batch in _batches(passed):
-            with timed(seconds, "scrub"):
-                scrubbed = [*_scrub(scrubber, batch)]
-            with timed(seconds, "write"):
-                for candidate, record, types in scrubbed:
-                    if record is None:
-                        examiner.withdraw(candidate, "scrub", quarantine)
-                    else:
-                        writer.add(candidate, record, types)
-        handle.flush()
-        _require_usable(config, examiner.tally, quarantine)
-        if hash_files(config, list(source.files.values())) != inputs:
-            found = "a raw file changed while it was read"
-            raise UserError(Problem(config.data.raw, found, fix="make prepare"))
-        outputs = writer.finish()
-    report = _describe(source, examiner.tally, key_reason)
-    report |= {**writer.summary(config), "seconds": seconds}
-    path = config.path(config.data.prepared) / REPORT
-    write_json(path, report)
-    write_manifest(config, inputs, scrubber.fingerprint, [*outputs, path], keys.identity)
+        _require_usable(config, found)
+        identity = preparation_identity(config, inputs, keys.identity)
+        identity |= {"items": texts, "prompt": system_prompt(config)}
+        shards = Shards(folder / NAME, identity)
+        index = OverlapIndex(texts)
+        task = Task(config, _layout(source), keys, task.canaries, index, shards)
+        with _refusing(shards):
+            with timed(seconds, "scrub"), _unchanged(config, source, inputs):
+                processes, reason = _scrub(task, found, progress)
+            with timed(seconds, "select"):
+                chosen = select(config, shards, index, found.tally, found.quarantine)
+            handle.flush()
+            _require_usable(config, found)
+        files = stack.enter_context(SplitFiles(folder))
+        with timed(seconds, "write"):
+            records = write_selected(config, shards, chosen, files)
+            chosen.leakage, chosen.written = files.shared(), files.written
+        outputs = files.finish()
+        report = _describe(config, found, key_reason) | {"records": records}
+        report |= _result(config, found, chosen, index, texts)
+        report |= {"seconds": seconds, "workers": {"n": processes, "reason": reason}}
+        path = folder / REPORT
+        write_json(path, report)
+        tokens = report["tokens"]
+        # Estimated lengths leave nothing out.
+        over = tokens["over"] if tokens["unit"] == TOKENS else 0
+        write_manifest(config, inputs, [*outputs, path], keys.identity, _kind(source), over)
+        shards.remove()
     return report
 
 
-class _Writer:
-    """Writes the splits under temporary names and counts what they hold."""
+def _survey(task: Task, source: Source, quarantine: Quarantine, progress: bool) -> Survey:
+    """Read, convert and key every row; mark what stands twice."""
+    ledger, tally = Ledger(), Tally()
+    blocks = _blocks(rows_of(source))
+    size = sum(path.stat().st_size for path in source.files.values())
+    processes, _ = worker_count(task.config, size // 2000, machine_memory())
+    with _bar("read", None, progress) as advance:
+        pending: list[list[RawRow]] = []
 
-    def __init__(self, folder: Path, items: dict[str, list[Item]]) -> None:
-        self._paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
-        self._drafts = {split: folder / f".{split}.jsonl.tmp" for split in SPLITS}
-        self._overlap = OverlapIndex(
-            {name: [item_texts(item) for item in rows] for name, rows in items.items()}
-        )
-        self._handles: dict[str, IO[str]] = {}
-        self._rows = dict.fromkeys(SPLITS, 0)
-        self._types: Counter[str] = Counter()
+        def given() -> Iterator[tuple[list[RawRow]]]:
+            for block in blocks:
+                pending.append(block)
+                yield (block,)
 
-    def __enter__(self) -> "_Writer":
-        self._handles = {split: _create(path) for split, path in self._drafts.items()}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for split, handle in self._handles.items():
-            handle.close()
-            self._drafts[split].unlink(missing_ok=True)
-
-    def add(self, candidate: Candidate, record: Record, types: Counter[str]) -> None:
-        """Write one scrubbed record to its split."""
-        row = {**record.to_json(), "key": candidate.key.hex()}
-        line = json.dumps(row, ensure_ascii=False).translate(ODD_LINE_ENDS)
-        self._handles[candidate.split].write(line + "\n")
-        self._rows[candidate.split] += 1
-        self._types += types
-        if candidate.split == "train":
-            # The raw text: placeholders would break up the sequences that are looked for.
-            for text in candidate.record.texts():
-                self._overlap.add(text)
-
-    def finish(self) -> list[Path]:
-        """Give the complete files their names and return them."""
-        for split, handle in self._handles.items():
-            handle.close()
-            self._drafts[split].replace(self._paths[split])
-        return list(self._paths.values())
-
-    def summary(self, config: Config) -> dict[str, Any]:
-        """Return the report's part about what was written."""
-        shares = config.data.split.model_dump()
-        empty = [split for split in SPLITS if shares[split] and not self._rows[split]]
-        notes = [f"split {split} is empty: too few different prompts or groups" for split in empty]
-        return {
-            "splits": self._rows,
-            "pii": dict(self._types.most_common()),
-            "overlap": {"eval_sets": self._overlap.result()},
-            "notes": notes,
-        }
+        for verdicts in run_blocks(task, "examine", given(), processes):
+            rows = pending.pop(0)
+            examined(rows, verdicts, ledger, tally, quarantine, task.keys)
+            advance(len(rows))
+    exact, pairs, conflicts = ledger.mark_duplicates()
+    if _kind(source) in PAIRED:
+        conflicts = Conflicts(0, 0, [])
+    for _ in range(exact):
+        tally.move("duplicate", "exact duplicate")
+    examples = [
+        {"row": ledger.place(a), "repeats": ledger.place(b), "similarity": 1.0} for a, b in pairs
+    ]
+    duplicates = {"exact": exact, "examples": examples}
+    shown = conflicts_report(conflicts, ledger)
+    return Survey(source, ledger, tally, quarantine, duplicates, shown)
 
 
-def _create(path: Path) -> IO[str]:
+def _scrub(task: Task, found: Survey, progress: bool) -> tuple[int, str]:
+    """Scrub the rows that are left; return in how many processes, and why so many."""
+    assert task.shards is not None
+    shards, outcomes, kept = task.shards, found.ledger.outcomes, found.tally.kept
+    processes, reason = worker_count(task.config, kept, machine_memory())
+
+    def blocks() -> Iterator[tuple[int, list[tuple[int, RawRow]]]]:
+        start = 0
+        for number, rows in enumerate(_blocks(rows_of(found.source))):
+            wanted = [
+                (start + place, row)
+                for place, row in enumerate(rows)
+                if outcomes[start + place] == KEPT
+            ]
+            start += len(rows)
+            if wanted and shards.is_finished(number, len(wanted)):
+                advance(len(wanted))
+            elif wanted:
+                yield number, wanted
+
+    with _bar("scrub", kept, progress) as advance:
+        for count in run_blocks(task, "scrub", blocks(), processes):
+            advance(count)
+    return processes, reason
+
+
+def _describe(config: Config, found: Survey, key_reason: str) -> dict[str, Any]:
+    """Return the report's part about the raw rows."""
+    return accounting.describe(
+        config, found.source, found.tally, found.duplicates, found.conflicts
+    ) | {"key": key_reason}
+
+
+def _result(
+    config: Config,
+    found: Survey,
+    chosen: Selection,
+    index: OverlapIndex,
+    items: dict[str, list[ItemText]],
+) -> dict[str, Any]:
+    """Return the report's part about what was written."""
+    lengths, kind = Lengths(config), _kind(found.source)
+    return accounting.result(config, kind, chosen, found.duplicates, index, items, lengths)
+
+
+def _named_files(config: Config) -> list[tuple[str, Path]]:
+    files = [(name, config.path(name)) for name in config.data.decontaminate_files]
+    where, fix = "data.decontaminate_files", "name a file that exists, or take it out"
+    if absent := [name for name, path in files if not path.is_file()]:
+        raise UserError([Problem(where, f"no such file: {name}", fix=fix) for name in absent])
+    return files
+
+
+def _layout(source: Source) -> str | None:
+    return source.format.name if source.format else None
+
+
+def _kind(source: Source) -> str:
+    return source.format.kind if source.format else ""
+
+
+def _blocks(rows: Iterable[RawRow]) -> Iterator[list[RawRow]]:
+    iterator = iter(rows)
+    while block := [*islice(iterator, BLOCK_ROWS)]:
+        yield block
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder; the system gives it back even if this process is killed."""
+    from filelock import FileLock, Timeout
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8", newline="\n")
-
-
-def _load_scrubber(config: Config, keys: Keys) -> "Scrubber":
-    from .scrub import Scrubber  # loads the language model's library: seconds
-
-    settings = config.scrub
-    return Scrubber(
-        recognizer_files(config),
-        settings.languages,
-        settings.policy,
-        settings.nlp_model,
-        keys.scrubber,
-        settings.score_threshold,
-    )
-
-
-def _scrub(
-    scrubber: "Scrubber", batch: Sequence[Candidate]
-) -> Iterator[tuple[Candidate, Record | None, Counter[str]]]:
-    """Yield each candidate with its scrubbed record, or None where that cannot be trusted."""
-    from .scrub import ScrubError
-
-    texts = [candidate.record.texts() for candidate in batch]
+    lock = FileLock(path)
     try:
-        results = iter(scrubber.scrub([text for group in texts for text in group]))
-    except ScrubError:
-        if len(batch) == 1:
-            yield batch[0], None, Counter()
-        else:  # one record spoils the batch: take them one by one
-            for candidate in batch:
-                yield from _scrub(scrubber, [candidate])
-        return
-    for candidate, group in zip(batch, texts, strict=True):
-        found = [*islice(results, len(group))]
-        types = Counter(span.type for one in found for span in one.spans)
-        yield candidate, candidate.record.with_texts(tuple(one.text for one in found)), types
+        lock.acquire(timeout=0)
+    except Timeout:
+        found = "another preparation writes to it"
+        fix = "wait for it, or give this one other folders (data.prepared, data.quarantine)"
+        raise UserError(Problem(str(path.parent), found, fix=fix)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _batches(passed: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    rows = iter(passed)
-    while batch := [*islice(rows, BATCH_ROWS)]:
-        yield batch
+@contextmanager
+def _unchanged(config: Config, source: Source, inputs: dict[str, str]) -> Iterator[None]:
+    """Refuse raw files that change while they are read, whatever error that led to.
+
+    Raises:
+        UserError: a file is no longer the one whose hash was taken.
+    """
+    changed = Problem(config.data.raw, "a raw file changed while it was read", fix="make prepare")
+    try:
+        yield
+    except Exception:
+        if hash_files(config, list(source.files.values())) != inputs:
+            raise UserError(changed) from None
+        raise
+    if hash_files(config, list(source.files.values())) != inputs:
+        raise UserError(changed)
 
 
-def _with_progress(rows: Iterator[Candidate], total: int, visible: bool) -> Iterator[Candidate]:
-    """Pass the rows on, and show how many went by, the rate and the time left."""
+@contextmanager
+def _refusing(shards: Shards) -> Iterator[None]:
+    """Delete the blocks of data that is refused: they are of no use, whatever is changed.
+
+    Among the reasons are classes that are no classes, and classes are written unscrubbed. A
+    process that was killed says nothing about the data.
+    """
+    try:
+        yield
+    except ProcessKilled:
+        raise
+    except UserError:
+        shards.remove()
+        raise
+
+
+@contextmanager
+def _bar(title: str, total: int | None, visible: bool) -> Iterator[Callable[[int], None]]:
+    """Show how many rows went by, the rate and the time left; yield what counts them."""
     if not visible:
-        yield from rows
+        yield lambda _count: None
         return
     from rich import progress
     from rich.console import Console
@@ -241,15 +303,20 @@ def _with_progress(rows: Iterator[Candidate], total: int, visible: bool) -> Iter
         def render(self, task: progress.Task) -> str:
             return f"{task.speed or 0:.0f} rows/s"
 
-    columns = (*progress.Progress.get_default_columns()[:2], progress.MofNCompleteColumn())
-    with progress.Progress(
-        *columns, Rate(), progress.TimeRemainingColumn(), console=Console(stderr=True)
-    ) as bar:
-        yield from bar.track(rows, total=total, description="scrub")
+    columns = [*progress.Progress.get_default_columns()[:2], progress.MofNCompleteColumn()]
+    columns += [Rate(), progress.TimeRemainingColumn()]
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
 
 
-def _require_usable(config: Config, tally: Tally, quarantine: Quarantine) -> None:
-    if problems := refusals(config, tally, quarantine):
+def _create(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8", newline="\n")
+
+
+def _require_usable(config: Config, found: Survey) -> None:
+    if problems := refusals(config, found.tally, found.quarantine):
         raise UserError(problems)
 
 
@@ -257,30 +324,7 @@ def _evaluation_items(packs: Sequence[Pack]) -> dict[str, list[Item]]:
     return {row.id: load_items(row.path, row.id) for pack in packs for row in pack.eval_sets}
 
 
-def _canaries(packs: Sequence[Pack], items: dict[str, list[Item]]) -> set[str]:
+def _canaries(packs: Sequence[Pack], items: dict[str, list[Item]]) -> frozenset[str]:
     marks = {pack.canary for pack in packs}
     marks |= {item.canary for rows in items.values() for item in rows}
-    return {mark.lower() for mark in marks if mark}
-
-
-def _describe(source: Source, tally: Tally, key_reason: str) -> dict[str, Any]:
-    """Return the report's part about the raw rows."""
-    files = []
-    for name, path in source.files.items():
-        container, reason = container_of(path)
-        entry = {"file": name, "container": container.name, "reason": reason}
-        files.append({**entry, "rows": tally.files[name]})
-    chosen = source.format
-    return {
-        "rows": tally.rows(),
-        "reasons": dict(tally.reasons.most_common()),
-        "format": {
-            "name": chosen.name if chosen else None,
-            "kind": chosen.kind if chosen else None,
-            "reason": source.reason,
-            "unused_columns": source.unused,
-        },
-        "files": files,
-        "line_ends_normalised": tally.line_ends,
-        "key": key_reason,
-    }
+    return frozenset(mark.lower() for mark in marks if mark)

@@ -2,15 +2,16 @@
 
 import json
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import Any
 
-ROLES = ("system", "user", "assistant", "tool")
-KINDS = ("text", "messages", "preference", "labelled", "prompt")
+ROLES = ("system", "user", "assistant")
+KINDS = ("text", "messages", "preference", "unpaired", "labelled", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; `role` is one of ROLES."""
 
     role: str
     content: str
@@ -22,10 +23,12 @@ class Record:
 
     Attributes:
         kind: One of KINDS; an objective says which kinds it reads.
-        messages: The conversation; for `preference` and `prompt` the turns before the answer.
-        chosen: The preferred answer turns (`preference`).
-        rejected: The other answer turns (`preference`).
+        messages: The conversation; for `preference`, `unpaired` and `prompt` the turns before
+            the answer.
+        chosen: The preferred answer turns (`preference`), or those rated good (`unpaired`).
+        rejected: The other answer turns (`preference`), or those rated bad (`unpaired`).
         text: Free text (`text`, `labelled`).
+        tokens: The words of a text with one label each (`labelled`); `text` is empty then.
         labels: Class names (`labelled`): a closed vocabulary, not user text.
         reference: The verifiable answer (`prompt`).
         group: What must stay in one split, as a keyed hash once the record is prepared.
@@ -37,20 +40,29 @@ class Record:
     chosen: tuple[Message, ...] = ()
     rejected: tuple[Message, ...] = ()
     text: str = ""
+    tokens: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     reference: str | None = None
     group: str | None = None
     day: int | None = None
 
     def texts(self) -> tuple[str, ...]:
-        """Return all user text in a fixed order: turns, chosen, rejected, text, reference."""
+        """Return all user text in a fixed order: turns, chosen, rejected, text, reference.
+
+        Tokens are one text, joined by blanks: an identifier may span several of them.
+        """
         turns = (*self.messages, *self.chosen, *self.rejected)
         text = (self.text,) if self.text else ()
+        tokens = (" ".join(self.tokens),) if self.tokens else ()
         reference = () if self.reference is None else (self.reference,)
-        return (*(turn.content for turn in turns), *text, *reference)
+        return (*(turn.content for turn in turns), *text, *tokens, *reference)
 
     def with_texts(self, texts: tuple[str, ...]) -> "Record":
-        """Return a copy whose texts() are `texts`; the inverse of texts()."""
+        """Return a copy whose texts() are `texts`; the inverse of texts().
+
+        The number of tokens stays, because each has a label: every token of a stretch that
+        changed becomes the whole replacement.
+        """
         assert len(texts) == len(self.texts()), "one text for each text of the record"
         rest = iter(texts)
 
@@ -64,6 +76,7 @@ class Record:
             chosen=refill(self.chosen),
             rejected=refill(self.rejected),
             text=next(rest) if self.text else "",
+            tokens=_realigned(self.tokens, next(rest)) if self.tokens else (),
             reference=None if self.reference is None else next(rest),
         )
 
@@ -74,7 +87,7 @@ class Record:
         is the limit, so that a conversation and its longer continuation have one prompt.
         """
         if self.kind in ("text", "labelled"):
-            return (self.text,)
+            return (" ".join(self.tokens) or self.text,)
         asked: list[str] = []
         for turn in self.messages:
             if turn.role == "assistant":
@@ -91,8 +104,9 @@ class Record:
                 row[name] = [{"role": turn.role, "content": turn.content} for turn in turns]
         if self.text:
             row["text"] = self.text
-        if self.labels:
-            row["labels"] = list(self.labels)
+        for name in ("tokens", "labels"):
+            if values := getattr(self, name):
+                row[name] = list(values)
         for name in ("reference", "group", "day"):
             if (value := getattr(self, name)) is not None:
                 row[name] = value
@@ -112,11 +126,34 @@ class Record:
             chosen=turns("chosen"),
             rejected=turns("rejected"),
             text=row.get("text", ""),
+            tokens=tuple(row.get("tokens", ())),
             labels=tuple(row.get("labels", ())),
             reference=row.get("reference"),
             group=row.get("group"),
             day=row.get("day"),
         )
+
+
+def _realigned(tokens: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """Return `tokens` as they stand in their changed text.
+
+    Both texts are compared word by word (split at blanks; a token may hold several words), so
+    every word that is returned stands in the new text. Words that were added between two
+    unchanged ones belong to no token and are left out.
+    """
+    if text == " ".join(tokens):
+        return tokens
+    owners = [i for i, token in enumerate(tokens) for _ in token.split(" ")]
+    old, new = " ".join(tokens).split(" "), text.split(" ")
+    parts: list[list[str]] = [[] for _ in tokens]
+    for tag, start, end, left, right in SequenceMatcher(None, old, new, False).get_opcodes():
+        if tag == "equal":
+            for position in range(start, end):
+                parts[owners[position]].append(old[position])
+        else:
+            for owner in dict.fromkeys(owners[start:end]):
+                parts[owner].append(" ".join(new[left:right]))
+    return tuple(" ".join(words) for words in parts)
 
 
 def canonical(value: Any) -> str:

@@ -22,19 +22,20 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
 from .errors import Problem, UserError
-from .language_model import MODEL_FILES, NO_MODEL, NameRecognizer, find_model, load_engine
+from .language_model import NO_MODEL, NameRecognizer, find_model, load_engine
 from .policies import POLICIES, Mention
 from .recognizers import LANGUAGE, RuleRecognizer, load_rules
 from .spans import Span, is_kept, mentions, merge, without_placeholders
-from .utils import sha256_json
 
 MAX_CHARACTERS = 100_000  # spaCy's memory grows with the text; its own limit is 1,000,000
 BATCH_SIZE = 64
 # Control characters, and invisible ones inside a word or number (soft hyphen, zero-width space
 # and joiners, word joiner, byte order mark), as exports from PDF and word processors hold them.
 INVISIBLE = regex.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-    r"|(?<=[A-Za-z0-9])[\u00ad\u180e\u200b-\u200d\u2060\ufeff]+(?=[-A-Za-z0-9])"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+    r"|(?<=[-A-Za-z0-9@.+()/_])[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]+"
+    r"(?=[-A-Za-z0-9@.+()/_])"
 )
 
 
@@ -107,14 +108,6 @@ class Scrubber:
         self._nlp = load_engine(model)
         self._analyzer = _build_analyzer(self._nlp, [RuleRecognizer(rule) for rule in rules])
         self._types = self._analyzer.get_supported_entities(LANGUAGE)
-        self.fingerprint = sha256_json(
-            {
-                "rules": [repr(rule) for rule in rules],
-                "policy": policy,
-                "threshold": score_threshold,
-                "model": MODEL_FILES if model else NO_MODEL,
-            }
-        )
 
     def scrub(self, texts: Sequence[str]) -> list[Scrubbed]:
         """Return one scrubbed text for each text, in their order.

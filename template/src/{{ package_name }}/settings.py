@@ -4,6 +4,7 @@ The YAML file, its JSON Schema, the error messages and the documentation are all
 these classes. A name that Hugging Face has is used as it is there.
 """
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -62,7 +63,7 @@ class Model(Section):
 
 
 class Split(Section):
-    """Shares of the records, as fractions that add up to 1."""
+    """Shares of the records, as fractions that add up to 1, and what decides about a row."""
 
     train: Fraction = 0.8
     """Share that is trained on."""
@@ -70,6 +71,18 @@ class Split(Section):
     """Share that early stopping watches."""
     test: Fraction = 0.1
     """Share that is kept aside: neither training nor early stopping sees it."""
+    as_of: str | None = None
+    """Day such as 2025-06-30: rows dated later are the test split (needs data.time_column)."""
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    """Folds of a cross-validation; 0: none. The test share stays aside."""
+    fold: Annotated[int, Field(ge=0, le=99)] = 0
+    """The fold that is the validation split of this preparation, counted from 0."""
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        # YAML reads a day without quotes as a date.
+        return value.isoformat() if isinstance(value, date) else value
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -80,15 +93,50 @@ class Split(Section):
         return self
 
 
+def effective_policy(over_length: str, kind: str) -> str:
+    """Return what happens to a record that is too long.
+
+    Args:
+        over_length: setting `data.over_length`; auto is split for documents, drop for others.
+        kind: kind of the record.
+    """
+    if over_length != "auto":
+        return over_length
+    return "split" if kind == "text" else "drop"
+
+
+class Cleaning(Section):
+    """What is mended in a text before it is scrubbed; every change is counted."""
+
+    unicode_nfc: bool = True
+    """Write letters with accents as one character (Unicode NFC)."""
+    whitespace: bool = True
+    """Blanks at line ends, odd blanks, characters without width, long gaps."""
+    mojibake: bool = True
+    """Undo text that was decoded with the wrong encoding (ftfy)."""
+    punctuation: bool = True
+    """The hyphens U+2010 and U+2011 become -, and ligatures of a font their letters."""
+    markup: bool = False
+    """HTML tags and entities become plain text."""
+
+
 class Data(Section):
     """Raw data and its way into prepared records."""
 
     raw: Annotated[str, Field(min_length=1)] = "data/raw/sample/financial.jsonl"
-    """File or folder of raw data: json, jsonl, csv, parquet or txt."""
+    """File or folder of raw data (docs/data.md lists the kinds), or hub:owner/name."""
     format: str = "auto"
     """Layout of a raw row (docs/data.md lists them); auto: recognised from the first rows."""
-    columns: dict[str, str] = {}
-    """Name that the format expects -> name of your column, where they differ."""
+    columns: dict[str, str | list[str]] = {}
+    """Name that the format expects -> your column, a path such as a.b[0], or a list of them."""
+    encoding: str = "auto"
+    """Encoding of the raw text files by its Python name; auto: detected and reported."""
+    text_unit: Literal["auto", "file", "paragraph", "form_feed"] = "auto"
+    """What a record of a text file is; auto: form feed if there is one, else paragraph."""
+    where: dict[str, list[str | int | bool]] = {}
+    """Column -> values: rows with another value are filtered out and counted."""
+    licences: dict[str, str] = {}
+    """File or folder below data.raw -> its licence, for the report and the card."""
     prepared: str = "data/prepared"
     """Folder for scrubbed, split records."""
     quarantine: str = "data/quarantine"
@@ -97,8 +145,30 @@ class Data(Section):
     """Share of rows that may be quarantined before preparation stops."""
     max_characters: Positive = 20000
     """Records with more characters than this are filtered out and counted."""
+    over_length: Literal["auto", "drop", "truncate", "split", "error"] = "auto"
+    """Records of more than train.max_length tokens; auto: split documents, drop the others."""
+    cleaning: Cleaning = Cleaning()
+    """What is mended in a text before it is scrubbed."""
+    near_duplicates: Annotated[float, Field(gt=0.5, le=1)] | None = 0.8
+    """Similarity (Jaccard of word 5-grams) from which a row repeats another; null: never."""
+    contaminated: Literal["drop", "keep"] = "drop"
+    """Rows that hold an evaluation item: filtered out, or kept and only counted."""
+    decontaminate_files: list[str] = []
+    """More files whose questions must not stand in the training data."""
     group_by: str | None = None
     """Column whose equal values stay in one split, for example a patient number; null: none."""
+    time_column: str | None = None
+    """Column with the date of a row, for data.split.as_of; null: none."""
+    stratify_by: str | None = "auto"
+    """Column whose classes no split may lack; auto: the one label of labelled data; null: none."""
+    resample: Literal["none", "balance"] = "none"
+    """balance: training rows of rare labels are written up to three times."""
+    task: Literal[
+        "auto", "classification", "generation", "reasoning", "style", "domain_adaptation"
+    ] = "auto"
+    """Kind of task, by which the number of rows is judged; auto: from format and objective."""
+    workers: Positive | Auto = "auto"
+    """Processes that clean and scrub; auto: by cores, memory and the number of rows."""
     split: Split = Split()
     """Shares of train, validation and test."""
 

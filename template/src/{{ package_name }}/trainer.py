@@ -12,10 +12,9 @@ from typing import Any
 
 from .arguments import trainer_arguments
 from .config import Config
-from .data_loader import Tokenised, load_split, system_prompt, tokenise
+from .data_loader import Tokenised, check_prepared, load_split, system_prompt, tokenise
 from .errors import Problem, UserError
 from .hardware import Plan
-from .manifest import check_manifest
 from .model_wrapper import (
     Device,
     LoadedModel,
@@ -102,7 +101,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
 
 def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
     """Return what training_args.json says before the first step."""
-    manifest = check_manifest(config)
+    manifest = check_prepared(config)
     batch = plan.per_device_train_batch_size * plan.gradient_accumulation_steps
     return {
         "schema": 1,
