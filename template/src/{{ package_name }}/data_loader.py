@@ -1,7 +1,7 @@
 """Prepared records -> token ids and labels. The only place that renders a chat template."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,12 +130,21 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
 
     Args:
         tokenizer: with a chat template.
-        record: of any kind; one without messages counts as the sum of its texts.
+        record: of any kind. A preference counts as its prompt with the longer answer, which
+            are trained on one after the other; others without turns as the sum of their texts.
         objective: decides whether a conversation or its text is learned.
         prompt: system prompt of conversations that have none.
     """
+
+    def total(texts: Iterable[str]) -> int:
+        return sum(len(_encode(tokenizer, text)) for text in texts)
+
+    if record.chosen or record.rejected:
+        answers = (record.chosen, record.rejected)
+        longer = max(total(turn.content for turn in turns) for turns in answers)
+        return total(turn.content for turn in record.messages) + longer
     if record.kind != "messages":
-        return sum(len(_encode(tokenizer, text)) for text in record.texts())
+        return total(record.texts())
     messages = with_system(record.messages, prompt)
     if objective.assistant_only:
         return len(label_conversation(tokenizer, messages, 0)[0])
