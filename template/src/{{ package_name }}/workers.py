@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SCRUB = "scrub"
 WORKER_GIB = 1.5  # measured 1.1 GiB: language model, tokenizer, libraries
 MOST_CHARACTERS = 50_000  # scrubbed at once; memory of the language model grows with it
-SHORT_ANSWER = 5  # words; below, a text has no sequence of five to be compared by
+SHORT_TEXT = 50  # words; a longer answer weighs enough in the comparison of whole texts
 ROWS_PER_WORKER = 1000  # below, starting a process costs more than it saves
 
 
@@ -234,13 +234,18 @@ def _mark(entry: dict[str, Any], signature: "NDArray[Any]") -> int:
 
 
 def claim(record: Record) -> str:
-    """Return 16 hexadecimal digits for what a record says where a word decides: labels and
-    short answers. Rows that are alike but for it contradict each other; none repeats the other.
+    """Return 16 hexadecimal digits for what a record says where a few words decide.
+
+    That is labels, short answers, and a short question that stands above a passage: rows that
+    share a long passage are alike, and ask or answer something else. None repeats the other.
     """
     turns = (*record.messages, *record.chosen, *record.rejected)
-    answers = [turn.content for turn in turns if turn.role == "assistant"]
-    answers += [record.reference] if record.reference is not None else []
-    short = [normalised(text) for text in answers if len(text.split()) < SHORT_ANSWER]
+    stated = [turn.content for turn in turns if turn.role == "assistant"]
+    stated += [record.reference] if record.reference is not None else []
+    for turn in record.messages:
+        question, _, passage = turn.content.partition("\n\n")
+        stated += [question] if turn.role == "user" and passage else []
+    short = [normalised(text) for text in stated if len(text.split()) < SHORT_TEXT]
     return digest(canonical([[*record.labels], short]))
 
 
