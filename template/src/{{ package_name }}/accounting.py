@@ -1,6 +1,7 @@
 """The report of a preparation: what was read, what became of it, and what was written."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -100,6 +101,22 @@ def result(
         "diversity": _diversity(chosen),
         "notes": [*_notes(config, kind, chosen, splits, lengths)],
     }
+
+
+def identifiers_by_file(
+    entries: Iterable[Mapping[str, Any]], kept: Iterable[int]
+) -> dict[str, dict[str, int]]:
+    """Return file -> type -> identifiers found in the rows that are kept.
+
+    Args:
+        entries: Of all scrubbed rows.
+        kept: Of each entry: is it kept?
+    """
+    files: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry, keep in zip(entries, kept, strict=True):
+        if keep and entry["pii"]:
+            files[entry["file"]].update(entry["pii"])
+    return {file: dict(found.most_common()) for file, found in files.items()}
 
 
 def _uncovered(config: Config, chosen: Selection) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from . import hardware
 from .config import Config
 from .errors import Problem, UserError
-from .manifest import recognizer_files
+from .manifest import recognizer_files, scrub_policy
 from .metrics import METRICS
 from .packs import load_packs
 from .planning import require_fit, resolve_plan
@@ -94,8 +94,10 @@ def _scrubber(config: Config) -> str:
 
     scrub = config.scrub
     files = recognizer_files(config)
-    Scrubber(files, scrub.languages, scrub.policy, scrub.nlp_model, b"", scrub.score_threshold)
-    return f"scrub    {scrub.policy}, names by {scrub.nlp_model}, rules of {len(files)} files"
+    policy = scrub_policy(config)
+    scrubber = Scrubber(files, scrub.languages, policy, scrub.nlp_model, b"", scrub.score_threshold)
+    notes = "".join(f"\nnote     {notice}" for notice in scrubber.notices)
+    return f"scrub    {policy}, names by {scrub.nlp_model}, rules of {len(files)} files{notes}"
 
 
 def _data(config: Config) -> str:

@@ -1,13 +1,16 @@
 """Check digits of identifiers: one table, so that a pack names a rule instead of carrying code.
 
-A rule takes the matched text, ignores blanks, hyphens and dots, and returns True when the
+A rule takes the matched text, ignores blanks, hyphens, dots and slashes, and returns True when the
 check digit (or the reserved prefix) fits. It never raises: text of another shape is False.
 """
 
 import re
 from collections.abc import Callable
+from functools import wraps
 
-SEPARATORS = re.compile(r"[\s.\-\u2010-\u2015]+")
+from . import crypto_addresses, national_ids
+
+SEPARATORS = re.compile(r"[\s./\-\u2010-\u2015]+")
 ABA_WEIGHTS = (3, 7, 1) * 3
 # Transliteration of letters and weights by position, 49 CFR 565.15(c).
 VIN_LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
@@ -19,7 +22,7 @@ EIN_UNUSED = {0, 7, 8, 9, 17, 18, 19, 28, 29, 49, 69, 70, 78, 79, 89, 96, 97}
 
 
 def compact(text: str) -> str:
-    """Return `text` in capitals without blanks, hyphens and dots."""
+    """Return `text` in capitals without blanks, hyphens, dots and slashes."""
     return SEPARATORS.sub("", text).upper()
 
 
@@ -144,6 +147,46 @@ def ssn(text: str) -> bool:
     return area not in (0, 666) and area < 900 and number[3:5] != "00" and number[5:] != "0000"
 
 
+def itin(text: str) -> bool:
+    """US taxpayer number of a person: 9xx and a group that is in use (IRS publication 1915)."""
+    number = compact(text)
+    if not is_digits(number, 9) or number[0] != "9":
+        return False
+    group = int(number[3:5])
+    return 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
+
+
+def mbi(text: str) -> bool:
+    """US Medicare beneficiary: 11 characters by position, without S L O I B Z (CMS)."""
+    letter, either = "[AC-HJKMNP-RT-Y]", r"[AC-HJKMNP-RT-Y\d]"
+    shape = rf"[1-9]{letter}{either}\d{letter}{either}\d{letter}{{2}}\d{{2}}"
+    return bool(re.fullmatch(shape, compact(text), re.ASCII))
+
+
+def gtin(text: str) -> bool:
+    """GTIN of 14 digits in a device identifier, weights 3 and 1, modulo 10 (GS1, 21 CFR 830)."""
+    number = compact(text)
+    if not is_digits(number, 14) or len(set(number)) == 1:
+        return False
+    return sum(int(char) * (3 - 2 * (place % 2)) for place, char in enumerate(number)) % 10 == 0
+
+
+def imei(text: str) -> bool:
+    """Serial number of a telephone: 15 digits, Luhn (3GPP TS 23.003, annex B)."""
+    number = compact(text)
+    return is_digits(number, 15) and len(set(number)) > 1 and _luhn_sum(number) % 10 == 0
+
+
+def compacted(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return the check of a number that is written with separators."""
+
+    @wraps(check)
+    def of_written(text: str) -> bool:
+        return check(compact(text))
+
+    return of_written
+
+
 CHECKSUMS: dict[str, Callable[[str], bool]] = {
     "luhn": luhn,
     "iban_mod97": iban_mod97,
@@ -156,4 +199,25 @@ CHECKSUMS: dict[str, Callable[[str], bool]] = {
     "lei": lei,
     "ein": ein,
     "ssn": ssn,
+    "itin": itin,
+    "mbi": mbi,
+    "gtin": gtin,
+    "imei": imei,
+    "bitcoin": crypto_addresses.bitcoin,
+    "ethereum": crypto_addresses.ethereum,
+    "nhs": compacted(national_ids.nhs),
+    "steuer_id": compacted(national_ids.steuer_id),
+    "nir": compacted(national_ids.nir),
+    "dni_nie": compacted(national_ids.dni_nie),
+    "codice_fiscale": compacted(national_ids.codice_fiscale),
+    "bsn": compacted(national_ids.bsn),
+    "aadhaar": compacted(national_ids.aadhaar),
+    "tfn": compacted(national_ids.tfn),
+    "medicare_au": compacted(national_ids.medicare_au),
+    "sin": compacted(national_ids.sin),
+    "pesel": compacted(national_ids.pesel),
+    "nip": compacted(national_ids.nip),
+    "cpf": compacted(national_ids.cpf),
+    "resident_id": compacted(national_ids.resident_id),
+    "ahv": compacted(national_ids.ahv),
 }

@@ -10,7 +10,9 @@ from .config import Config
 from .errors import Problem, UserError
 from .hub import PREFIX, dataset_folder
 from .model_wrapper import find_installed
+from .nlp_models import NO_MODEL, MissingModel, find_model
 from .packs import load_packs
+from .policies import chosen_policy
 from .readers import find_files
 from .utils import read_json, sha256_file, sha256_json, write_json
 
@@ -24,12 +26,30 @@ HUB_FOLDER = "data/raw/hub"  # of data sets that are fetched
 # What decides which identifiers are found, besides rules and settings.
 SCRUBBER_MODULES = (
     "checksums",
+    "crypto_addresses",
+    "date_text",
+    "detection",
+    "gliner_names",
     "grammars",
+    "greedy_ner",
+    "invented",
     "language_model",
+    "languages",
+    "literals",
+    "national_ids",
+    "ner_labels",
+    "nlp_models",
+    "places",
     "policies",
+    "prefilter",
     "recognizers",
     "scrub",
+    "spacy_names",
     "spans",
+    "surrogates",
+    "table_cells",
+    "transformer_names",
+    "unfolding",
 )
 OUTPUTS = ("train.jsonl", "validation.jsonl", "test.jsonl", "report.json")
 SCRUBBER_LIBRARIES = ("presidio-analyzer", "spacy", "regex")
@@ -64,12 +84,33 @@ def recognizer_files(config: Config) -> list[Path]:
     return [path for pack in load_packs(config) for path in pack.recognizers]
 
 
+def scrub_policy(config: Config) -> str:
+    """Return the scrubbing policy of a run: that of the settings, or the strictest of the packs.
+
+    Raises:
+        UserError: a pack is not usable, or there is no such policy.
+    """
+    wanted = [pack.policy for pack in load_packs(config)]
+    return chosen_policy(config.scrub.policy, wanted)
+
+
 def scrubber_code() -> str:
     """Return the hash of what finds identifiers, rules apart: our modules and the libraries."""
     folder = Path(__file__).parent
     modules = {name: sha256_file(folder / f"{name}.py") for name in SCRUBBER_MODULES}
+    modules["names.toml"] = sha256_file(folder / "names.toml")
     versions = {name: importlib.metadata.version(name) for name in SCRUBBER_LIBRARIES}
     return sha256_json([modules, versions])
+
+
+def model_identity(config: Config) -> str:
+    """Return the hash of the files of the NLP model.
+
+    Raises:
+        UserError: it is not installed, or not what it should be.
+    """
+    name = config.scrub.nlp_model
+    return name if name == NO_MODEL else find_model(name).identity
 
 
 def preparation_identity(config: Config, inputs: Mapping[str, str], key: str) -> dict[str, Any]:
@@ -91,6 +132,7 @@ def preparation_identity(config: Config, inputs: Mapping[str, str], key: str) ->
         "recognizers": hash_files(config, recognizer_files(config)),
         "code": {path.name: sha256_file(path) for path in code},
         "libraries": scrubber_code(),
+        "nlp_model": model_identity(config),
         "key": key,
     }
 
@@ -126,6 +168,7 @@ def write_manifest(
         "over_max_length": over,
         "scrubber": sha256_json([sections["scrub"], rules, scrubber_code()]),
         "scrubber_code": scrubber_code(),
+        "nlp_model": model_identity(config),
         "recognizers": rules,
         "key": key,
         "outputs": {path.name: sha256_file(path) for path in outputs},
@@ -162,6 +205,8 @@ def check_manifest(config: Config) -> dict[str, Any]:
     changes += _missed_rows(config, manifest)
     if manifest.get("scrubber_code") != scrubber_code():
         changes.append(("scrubber", "its code or a library changed since the data was prepared"))
+    if _other_model(config, manifest):
+        changes.append(("scrub.nlp_model", "its files changed since the data was prepared"))
     if changes:
         raise UserError([Problem(name, found, fix=FIX) for name, found in changes])
     return manifest
@@ -171,7 +216,17 @@ def _sections(config: Config) -> dict[str, Any]:
     """Return the settings that decide about the prepared rows."""
     settings = config.as_dict()
     settings["data"] = {k: v for k, v in settings["data"].items() if k not in FREE}
+    # What holds, not `auto`: a pack may come to name another policy.
+    settings["scrub"]["policy"] = scrub_policy(config)
     return {name: settings[name] for name in SECTIONS}
+
+
+def _other_model(config: Config, manifest: dict[str, Any]) -> bool:
+    """Return whether the NLP model is another one; data may be prepared on another machine."""
+    try:
+        return bool(manifest.get("nlp_model") != model_identity(config))
+    except MissingModel:
+        return False  # training does not need it
 
 
 def _changed_inputs(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

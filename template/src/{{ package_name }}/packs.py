@@ -37,7 +37,10 @@ class EvalSet:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One domain. `canary` marks its evaluation items, which training data must not hold."""
+    """One domain. `canary` marks its evaluation items, which training data must not hold.
+
+    `policy` is the row of policies.POLICIES that its data asks for; None: it has no say.
+    """
 
     name: str
     title: str
@@ -49,6 +52,7 @@ class Pack:
     gates: dict[str, float]
     card: dict[str, Any]
     canary: str
+    policy: str | None = None
 
 
 class _Part(BaseModel):
@@ -61,7 +65,7 @@ class _Prompts(_Part):
 
 
 class _ScrubPart(_Part):
-    policy: Text = "replace"
+    policy: Text | None = None
 
 
 class _EvalRow(_Part):
@@ -152,6 +156,7 @@ def _read_pack(path: Path, where: str) -> Pack:
         gates={name: float(value) for name, value in file.gates.items()},
         card=file.card,
         canary=file.canary,
+        policy=file.scrub.policy,
     )
 
 

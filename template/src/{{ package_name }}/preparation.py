@@ -32,7 +32,7 @@ from .readers import RawRow
 from .selection import Selection, SplitFiles, select, write_selected
 from .shards import NAME, Shards
 from .utils import timed, write_json
-from .workers import ProcessKilled, Task, run_blocks, worker_count
+from .workers import ProcessKilled, Task, run_blocks, scrub_notices, worker_count
 
 BLOCK_ROWS = 512
 PAIRED = {"preference", "unpaired"}  # several rows for one prompt are the point of these
@@ -128,6 +128,8 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
         outputs = files.finish()
         report = _describe(config, found, key_reason) | {"records": records}
         report |= _result(config, found, chosen, index, texts)
+        report["notes"] += scrub_notices(config)
+        report["pii_files"] = accounting.identifiers_by_file(shards.rows(), chosen.flags)
         report |= {"seconds": seconds, "workers": {"n": processes, "reason": reason}}
         path = folder / REPORT
         write_json(path, report)

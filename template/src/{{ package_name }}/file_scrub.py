@@ -1,0 +1,364 @@
+"""Scrub one file, row by row, in this process or in several; memory does not grow with the file.
+
+Every text of a row is scrubbed, the names of its fields included: nothing is copied unread.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import regex
+from presidio_analyzer import RecognizerResult
+
+from .errors import Problem, UserError
+from .keys import Keys
+from .readers import FileInfo, RawRow, described_rows
+from .scrub import Scrubbed, Scrubber, ScrubError
+from .spans import Span
+from .vault import open_vault
+
+BATCH_ROWS = 256
+LABEL_BELOW = 80  # characters; the name of a field tells what a short value is
+ID = "id"
+WORDS = regex.compile(r"\p{L}{3,}|\d{5,}")  # four digits are a year, or count rows
+# A row counter has fewer digits, or is the row's number; a UUID leads to nobody.
+LONG_NUMBER = regex.compile(r"(?<![\p{L}\d])\d{6,}(?![\p{L}\d])")
+UUID = regex.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REDACTED = "<REDACTED>"  # of a value whose label went with it
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """How the rows of a file are scrubbed; it can be pickled.
+
+    Attributes:
+        rules: Files of recognizers, as for Scrubber; so are languages, policy, nlp_model and
+            score_threshold.
+        keys: Of the project.
+        vault: Path of the vault, or None.
+        root: Folder of the project.
+        text_field: Field with the text of a row; its findings are what SPANS shows.
+        group_by: Field that tells whose row it is, or None.
+        explain: Also tell which rule found what.
+    """
+
+    rules: tuple[Path, ...]
+    languages: tuple[str, ...]
+    policy: str
+    nlp_model: str
+    score_threshold: float
+    keys: Keys
+    vault: str | None
+    root: Path
+    text_field: str
+    group_by: str | None
+    explain: bool
+
+    def scrubber(self) -> Scrubber:
+        """Load the scrubber.
+
+        Raises:
+            UserError: a rule, the model, the policy, a language or the vault is not usable.
+        """
+        return Scrubber(
+            self.rules,
+            self.languages,
+            self.policy,
+            self.nlp_model,
+            self.keys.scrubber,
+            self.score_threshold,
+            open_vault(self.vault, self.root) if self.vault else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A row after scrubbing, or the reason why there is none; it holds nothing unscrubbed.
+
+    Attributes:
+        place: File and row, for messages.
+        value: The row; None if there is a problem.
+        problem: Why it cannot be trusted, or an empty string.
+        identifier: Its id, or its number where it has none or the id was an identifier.
+        spans: Findings in its text.
+        types: Findings in all of its texts, by type; `id` counts an id that was replaced.
+        explained: A line for each finding, if wanted.
+    """
+
+    place: str
+    value: Any
+    problem: str = ""
+    identifier: str = ""
+    spans: tuple[Span, ...] = ()
+    types: Counter[str] = field(default_factory=Counter)
+    explained: tuple[str, ...] = ()
+
+
+def scrubbed_rows(
+    task: FileTask, path: Path, info: FileInfo, processes: int, scrubber: Scrubber
+) -> Iterator[Done]:
+    """Yield the rows of a file, scrubbed, in order.
+
+    Args:
+        task: How.
+        path: The file.
+        info: How it is read.
+        processes: How many work; each loads rules and model for itself.
+        scrubber: Of the task, for this process.
+
+    Raises:
+        UserError: the file cannot be read, or a process was killed.
+    """
+    rows = described_rows(path, path.name, info)
+    batches = iter(lambda: list(islice(rows, BATCH_ROWS)), [])
+    if processes == 1:
+        for batch in batches:
+            yield from scrub_rows(task, scrubber, batch)
+        return
+    for results in _in_processes(task, batches, processes):
+        yield from results
+
+
+def _in_processes(
+    task: FileTask, batches: Iterable[list[RawRow]], processes: int
+) -> Iterator[list[Done]]:
+    """Yield the results of each batch, in order; two batches a process wait at most."""
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, (task,))
+    waiting: deque[Future[list[Done]]] = deque()
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(_call, batch))
+            if len(waiting) > 2 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        fix = "give it more memory, or use --workers 1"
+        raise UserError(Problem("--workers", "a process was killed", fix=fix)) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_own: tuple[FileTask, Scrubber]  # of a process of the pool
+
+
+def _start(task: FileTask) -> None:
+    global _own
+    _own = task, task.scrubber()
+
+
+def _call(batch: list[RawRow]) -> list[Done]:
+    return scrub_rows(*_own, batch)
+
+
+def scrub_rows(task: FileTask, scrubber: Scrubber, rows: Sequence[RawRow]) -> list[Done]:
+    """Return the rows scrubbed. All texts of all rows go through the model at once.
+
+    Raises:
+        UserError: the vault cannot be written.
+    """
+    pieces = [_pieces(row.value, task.text_field) for row in rows]
+    owners = [_owner(task, row) for row in rows]
+    results = iter(
+        scrubber.scrub_each(
+            [_labelled(*piece) for some in pieces for piece in some],
+            [owner for owner, some in zip(owners, pieces, strict=True) for _ in some],
+        )
+    )
+    done = []
+    for row, some in zip(rows, pieces, strict=True):
+        found = [next(results) for _ in some]
+        place = f"{row.file}: row {row.row}"
+        if row.problem:
+            done.append(Done(place, None, row.problem))
+            continue
+        try:
+            done.append(_done(task, scrubber, row, some, found))
+        except ScrubError as error:
+            done.append(Done(place, None, error.reason))
+    return done
+
+
+def _labelled(label: str, text: Any) -> Any:
+    """Return the text behind its label; what is no text is left for the scrubber to refuse."""
+    return label + text if isinstance(text, str) else text
+
+
+def _owner(task: FileTask, row: RawRow) -> str:
+    """Return the keyed hash of whose row it is: of its group where it has one, or of itself."""
+    group = row.value.get(task.group_by) if task.group_by and isinstance(row.value, dict) else None
+    return (task.keys.raw(row.raw) if group is None else task.keys.group(str(group))).hex()
+
+
+def _pieces(value: Any, text_field: str) -> list[tuple[str, Any]]:
+    """Return (label, text) of the text of a row, then of field names and all other values."""
+    if not isinstance(value, dict):
+        return [("", value)]
+    pieces = [("", value.get(text_field))]
+    pieces += [("", spoken(name)) for name in _names(value)]
+    for name, inner in value.items():
+        if name != text_field:
+            pieces += _leaves(name, inner)
+    return pieces
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (label, text) of each value that could hold something, at any depth."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(key, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(name, inner)
+    elif _is_text(value):
+        text = str(value)
+        yield (f"{name}: " if name != ID and len(text) < LABEL_BELOW else ""), text
+
+
+def _is_text(value: Any) -> bool:
+    return (
+        value is not None
+        and not isinstance(value, bool)
+        and any(char.isalnum() for char in str(value))
+    )
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the names of all fields, at any depth."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+def spoken(name: str) -> str:
+    """Return a field name as words, so that `patient_name` is no name of a person."""
+    return name.replace("_", " ").lower() if name.isidentifier() else name
+
+
+def _done(
+    task: FileTask,
+    scrubber: Scrubber,
+    row: RawRow,
+    pieces: Sequence[tuple[str, Any]],
+    found: Sequence[Scrubbed | ScrubError],
+) -> Done:
+    """Put a row together again.
+
+    Raises:
+        ScrubError: one of its texts cannot be trusted, or a field name holds an identifier.
+    """
+    main, *others = (_sound(result, task.text_field, not at) for at, result in enumerate(found))
+    count = sum(1 for _ in _names(row.value))
+    if any(name.spans for name in others[:count]):
+        raise ScrubError(0, "the name of a field holds an identifier")
+    place = f"{row.file}: row {row.row}"
+    lines = tuple(_explained(scrubber, row, pieces)) if task.explain else ()
+    types = Counter(span.type for result in (main, *others) for span in result.spans)
+    number = f"row-{row.row}"
+    if not isinstance(row.value, dict):
+        return Done(place, main.text, "", number, main.spans, types, lines)
+    leaves = iter(zip(pieces[1 + count :], others[count:], strict=True))
+    value = {
+        key: main.text if key == task.text_field else _rebuilt(inner, leaves)
+        for key, inner in row.value.items()
+    }
+    own = row.value.get(ID)
+    if not _is_text(own) or isinstance(own, list | dict):
+        return Done(place, value, "", number, main.spans, types, lines)
+    if value[ID] == own and not _is_weak(str(own), row.row, pieces, found):
+        return Done(place, value, "", str(own), main.spans, types, lines)
+    types[ID] += 1
+    return Done(place, value | {ID: number}, "", number, main.spans, types, lines)
+
+
+def _sound(result: Scrubbed | ScrubError, text_field: str, is_text: bool) -> Scrubbed:
+    if isinstance(result, Scrubbed):
+        return result
+    raise ScrubError(0, f"field `{text_field}`: {result.reason}" if is_text else result.reason)
+
+
+def _rebuilt(value: Any, leaves: Iterator[tuple[tuple[str, Any], Scrubbed]]) -> Any:
+    """Return a value of another field without identifiers; lists and objects are walked."""
+    if isinstance(value, dict):
+        return {key: _rebuilt(inner, leaves) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rebuilt(inner, leaves) for inner in value]
+    if not _is_text(value):
+        return value
+    (label, _), result = next(leaves)
+    if not result.spans:
+        return value
+    return result.text[len(label) :] if result.text.startswith(label) else REDACTED
+
+
+def _is_weak(
+    identifier: str,
+    number: int,
+    pieces: Sequence[tuple[str, Any]],
+    found: Sequence[Scrubbed | ScrubError],
+) -> bool:
+    """Return whether an id may lead to a person, though no rule knows it.
+
+    It does if it shares a word or number with what was removed from the row (`smith-0042` beside
+    a Smith), or if it is a long number that does not count the rows.
+    """
+    counts = identifier in (str(number), str(number - 1))
+    if LONG_NUMBER.search(identifier) and not counts and not UUID.fullmatch(identifier):
+        return True
+    removed = {
+        word.casefold()
+        for (label, text), result in zip(pieces, found, strict=True)
+        if isinstance(result, Scrubbed)
+        for span in result.spans
+        for word in WORDS.findall((label + str(text))[span.start : span.end])
+    }
+    return any(word.casefold() in removed for word in WORDS.findall(identifier))
+
+
+def _explained(scrubber: Scrubber, row: RawRow, pieces: Sequence[tuple[str, Any]]) -> Iterator[str]:
+    """Yield a line for each finding: what, where and by which rule; no value."""
+    for label, text in pieces:
+        for span, results in scrubber.explain(label + str(text)):
+            start, end = (max(0, place - len(label)) for place in (span.start, span.end))
+            yield "  ".join(
+                (
+                    f"row {row.row}",
+                    label.removesuffix(": ") or "text",
+                    f"{start}-{end}",
+                    f"<{end - start} characters>",
+                    f"{span.type} {span.score:.2f}",
+                    _why(span, results),
+                    f"policy {scrubber.policy}",
+                )
+            )
+
+
+def span_line(done: Done) -> str:
+    """Return the line of a row in SPANS."""
+    spans = [
+        {"start": span.start, "end": span.end, "type": span.type, "score": span.score}
+        for span in done.spans
+    ]
+    return json.dumps({"id": done.identifier, "spans": spans}) + "\n"
+
+
+def _why(span: Span, results: Sequence[RecognizerResult]) -> str:
+    """Return rule and pattern of a finding, and the context word that raised its score."""
+    for result in results:
+        explanation = result.analysis_explanation
+        if explanation and explanation.recognizer == span.rule:
+            word = explanation.supportive_context_word
+            beside = f", beside `{word.lower()}`" if word else ""
+            return f"{span.rule}, {explanation.pattern_name}{beside}"
+    return span.rule
