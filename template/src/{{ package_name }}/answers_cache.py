@@ -8,6 +8,7 @@ model may quote it: answers to such prompts are not kept.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,19 @@ def kept(
         compute: called if nothing is kept.
         worth: says whether a computed value is kept.
     """
+    path = _place(asked, identity, what)
+    if path and path.is_file():
+        return read_json(path), True
+    value = compute()
+    if path and worth(value):
+        write_json(path, value)
+    return value, False
+
+
+def _place(asked: Asked, identity: str | None, what: Mapping[str, Any]) -> Path | None:
+    """Return the file of a kept value, whether it is there or not; None: nothing is kept."""
     if identity is None:
-        return compute(), False
+        return None
     parts = {
         "version": SCORING_VERSION,
         "model": identity,
@@ -102,41 +114,79 @@ def kept(
         "prompt": asked.prompt,
     }
     folder = asked.config.path(asked.config.train.output_dir) / ".cache"
-    path = folder / f"{sha256_json(parts | dict(what))[:24]}.json"
-    if path.is_file():
-        return read_json(path), True
-    value = compute()
-    if worth(value):
-        write_json(path, value)
-    return value, False
+    return folder / f"{sha256_json(parts | dict(what))[:24]}.json"
 
 
-def answer_set(
-    asked: Asked, contender: Contender, task: Task, items: Sequence[Item] | None = None
-) -> Answers:
-    """Let one model answer one set, or return what it answered before.
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A set as one model is asked it, and where its answers are kept."""
+
+    task: Task
+    items: Sequence[Item]
+    limit: int | None  # tokens of a generated answer
+    path: Path | None
+
+
+def answer_sets(
+    asked: Asked,
+    contender: Contender,
+    tasks: Sequence[Task],
+    worded: Mapping[str, Sequence[Item]] | None = None,
+) -> dict[str, Answers]:
+    """Let one model answer sets, or return what it answered before.
+
+    Sets whose answers are written with one limit are asked together: small sets fill a batch.
 
     Args:
         asked: how models are asked.
         contender: the model.
-        task: the set; its metric says what an answer is.
-        items: the items of the set in another wording (baselines); None: as they are.
+        tasks: the sets; the metric of a set says what an answer is.
+        worded: the items of a set in another wording (baselines), by its name.
     """
-    shown = task.items if items is None else list(items)
-    needs = task.metric.needs
-    limit = answer_limit(asked.config, task) if needs == GENERATION else None
-    what = {"needs": needs, "max_new_tokens": limit, "items": [item.as_dict() for item in shown]}
+    questions = []
+    for task in tasks:
+        items = (worded or {}).get(task.name, task.items)
+        needs = task.metric.needs
+        limit = answer_limit(asked.config, task) if needs == GENERATION else None
+        shown = [item.as_dict() for item in items]
+        what = {"needs": needs, "max_new_tokens": limit, "items": shown}
+        questions.append(_Question(task, items, limit, _place(asked, contender.identity, what)))
+    result = {q.task.name: _read(q.path) for q in questions if q.path and q.path.is_file()}
+    for pool in _pools([q for q in questions if q.task.name not in result]):
+        result |= _ask(asked, contender, pool)
+    return {task.name: result[task.name] for task in tasks}
 
-    def compute() -> dict[str, Any]:
-        seconds: dict[str, float] = {}
-        loaded = contender.load(asked)
-        with timed(seconds, "all"), bar(asked, f"{contender.who}: {task.name}", len(shown)) as done:
-            answers = _answer(asked, loaded, task, shown, done)
-        asked.spend(f"answer {contender.who}", seconds["all"])
-        return {"answers": [asdict(row) for row in answers], "seconds": seconds["all"]}
 
-    value, cached = kept(asked, contender.identity, what, compute)
-    return Answers([Answer.from_dict(row) for row in value["answers"]], value["seconds"], cached)
+def _read(path: Path) -> Answers:
+    value = read_json(path)
+    return Answers([Answer.from_dict(row) for row in value["answers"]], value["seconds"], True)
+
+
+def _pools(questions: Sequence[_Question]) -> list[list[_Question]]:
+    """Return the sets that are asked together."""
+    pools: dict[int | str, list[_Question]] = {}
+    for question in questions:
+        alone = question.task.name  # labels of one set share the beginning of their prompts
+        pools.setdefault(question.limit or alone, []).append(question)
+    return list(pools.values())
+
+
+def _ask(asked: Asked, contender: Contender, pool: Sequence[_Question]) -> dict[str, Answers]:
+    """Ask sets together and keep their answers; the time is shared out by items."""
+    names, total = ", ".join(q.task.name for q in pool), sum(len(q.items) for q in pool)
+    seconds: dict[str, float] = {}
+    loaded = contender.load(asked)
+    with timed(seconds, "all"), bar(asked, f"{contender.who}: {names}", total) as done:
+        answers = iter(_answers(asked, loaded, pool, done))
+    asked.spend(f"answer {contender.who}", seconds["all"])
+    result = {}
+    for question in pool:
+        own = list(islice(answers, len(question.items)))
+        share = round(seconds["all"] * len(own) / total, 2)
+        result[question.task.name] = Answers(own, share)
+        if question.path:
+            write_json(question.path, {"answers": [asdict(row) for row in own], "seconds": share})
+    return result
 
 
 def answer_limit(config: Config, task: Task) -> int:
@@ -155,15 +205,17 @@ def bar(asked: Asked, title: str, total: int) -> Any:
     return Bar(total=total, desc=title, unit="item", disable=not asked.progress or None)
 
 
-def _answer(
-    asked: Asked, loaded: LoadedModel, task: Task, items: Sequence[Item], advance: Advance
+def _answers(
+    asked: Asked, loaded: LoadedModel, pool: Sequence[_Question], advance: Advance
 ) -> list[Answer]:
+    """Return the answers to the items of a pool, one set after the other."""
     model, tokenizer, size = loaded.model, loaded.tokenizer, asked.config.eval.batch_size
-    if task.metric.needs == CHOICES:
+    items = [item for question in pool for item in question.items]
+    needs, limit = pool[0].task.metric.needs, pool[0].limit
+    if needs == CHOICES:
         scores = score_choices(model, tokenizer, items, asked.prompt, size, advance)
         return [Answer(text=s.label, scores=s.log_likelihoods, cut=s.cut) for s in scores]
-    if task.metric.needs == GENERATION:
-        limit = answer_limit(asked.config, task)
+    if limit is not None:
         room = answer_room(model, tokenizer, limit)
         fitted = [fitted_prompt(tokenizer, item, asked.prompt, room) for item in items]
         generated = generate(model, tokenizer, [ids for ids, _ in fitted], limit, size, advance)

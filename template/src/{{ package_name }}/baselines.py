@@ -20,7 +20,7 @@ from .answers_cache import (
     Asked,
     Contender,
     answer_limit,
-    answer_set,
+    answer_sets,
     bar,
     fingerprint,
     kept,
@@ -107,16 +107,12 @@ def prompted_baselines(asked: Asked, base: Contender, tasks: Sequence[Task]) -> 
             name = "base, with passage"
         else:
             continue
-        answers, left_out = {}, {}
-        for task in tasks:
-            items = worded[task.name]
-            if isinstance(items, str):
-                left_out[task.name] = items
-            else:
-                # An answer may quote the passage of the training data: nothing of it is kept.
-                shows_data = setting.kind == "passage"
-                one = replace(base, identity=None, loaded=base.load(asked)) if shows_data else base
-                answers[task.name] = answer_set(asked, one, task, items)
+        left_out = {name: items for name, items in worded.items() if isinstance(items, str)}
+        shown = {name: items for name, items in worded.items() if not isinstance(items, str)}
+        # An answer may quote the passage of the training data: nothing of it is kept.
+        shows_data = setting.kind == "passage"
+        one = replace(base, identity=None, loaded=base.load(asked)) if shows_data else base
+        answers = answer_sets(asked, one, [task for task in tasks if task.name in shown], shown)
         found.append(Found(name, answers, left_out))
     return found
 
@@ -302,7 +298,7 @@ def _of_model(asked: Asked, path: str, tasks: Sequence[Task]) -> dict[str, Answe
     contender = Contender(
         folder.name, lambda: load_tuned(folder, asked.precision), fingerprint(folder)
     )
-    return {task.name: answer_set(asked, contender, task) for task in tasks}
+    return answer_sets(asked, contender, tasks)
 
 
 def _of_endpoint(asked: Asked, url: str, model: str, tasks: Sequence[Task]) -> dict[str, Answers]:

@@ -4,19 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .answers_cache import Answers, Asked, Contender, answer_set, bar, kept
+from .answers_cache import Answers, Asked, Contender, answer_sets, bar, kept
 from .eval_sets import Task
 from .held_out import Scored, score_records
 from .inference_speed import PROMPTS, inference_speed
 from .items import TEXT
 from .model_access import CAUSAL, CLASSIFIER, model_kind
 from .model_wrapper import LoadedModel
-from .option_order import permutation_scores
+from .option_order import permutation_scores, reordered
 from .records import Record
 from .scoring import prompt_tokens
 from .utils import timed
-
-MOST_REORDERED = 60  # items of a set whose options are asked for in every cyclic order
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ def measure(
         records: of the test split, for perplexity; may be empty.
     """
     return Measured(
-        {task.name: answer_set(asked, contender, task) for task in tasks},
+        answer_sets(asked, contender, tasks),
         {
             task.name: _option_order(asked, contender, task)
             for task in tasks
@@ -53,7 +51,7 @@ def measure(
 
 
 def _option_order(asked: Asked, contender: Contender, task: Task) -> dict[str, float]:
-    items = task.items[:MOST_REORDERED]
+    items = reordered(task.items)
     title = f"{contender.who}: {task.name}, other orders"
 
     def compute(loaded: LoadedModel) -> dict[str, float]:

@@ -21,6 +21,11 @@ def cyclic_orders(item: Item) -> list[Item]:
     return [replace(item, choices=item.choices[k:] + item.choices[:k]) for k in turns]
 
 
+def reordered(items: Sequence[Item]) -> list[Item]:
+    """Return the items that are asked in every order: with lettered options, at most MAX_ITEMS."""
+    return head([item for item in items if item.letters], MAX_ITEMS)
+
+
 def permutation_scores(
     model: Any,
     tokenizer: Any,
@@ -33,8 +38,7 @@ def permutation_scores(
     Args:
         model: as for `score_choices`.
         tokenizer: the tokenizer of that model.
-        items: a set; those whose options are not listed with letters are left out, and of
-            the others at most MAX_ITEMS are asked.
+        items: as `reordered` chooses them from a set.
         system_prompt: system turn of every conversation, empty for none.
         batch_size: most rows in one forward pass.
 
@@ -42,10 +46,9 @@ def permutation_scores(
         `accuracy`: mean over items and orders. `consistency`: share of items where the same
         option is chosen in every order. `n`: items asked; both shares are 0 where it is 0.
     """
-    chosen = head([item for item in items if item.letters], MAX_ITEMS)
-    if not chosen:
+    if not items:
         return {"accuracy": 0.0, "consistency": 0.0, "n": 0}
-    orders = [cyclic_orders(item) for item in chosen]
+    orders = [cyclic_orders(item) for item in items]
     asked = [one for group in orders for one in group]
     scores = iter(score_choices(model, tokenizer, asked, system_prompt, batch_size))
     accuracy = consistent = 0.0
@@ -53,5 +56,5 @@ def permutation_scores(
         picked = [one.choices[one.labels().index(next(scores).label)] for one in group]
         accuracy += sum(option == group[0].answer for option in picked) / len(group)
         consistent += len(set(picked)) == 1
-    n = len(chosen)
+    n = len(items)
     return {"accuracy": accuracy / n, "consistency": consistent / n, "n": n}
