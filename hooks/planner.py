@@ -1,150 +1,35 @@
 """Plan a fine-tuning run: what fits on the machine, with which settings, and why.
 
-Standard library only; models.toml, devices.toml and prices.toml lie beside this file. Memory is a
-closed form calibrated on published runs: the benchmarks of foundation-model-stack/fms-acceleration
-(scripts/benchmarks/refs, A100 80 GB) and the MetaMathQA comparison of huggingface/peft (L40S).
+Standard library only; footprint.py (the closed form of memory), models.toml, devices.toml and
+prices.toml lie beside this file. Published runs check the plan (tests/benchmarks/memory.py).
 """
 
 import argparse
 import functools
 import math
 import re
+import sys
 import tomllib
-from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-GIB, GB, BYTES = 2**30, 10**9, {"fp32": 4, "bf16": 2, "fp16": 2}
+if __package__:  # rendered into a project as hardware.py
+    from .footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
+else:  # a script, or loaded by path
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
+
 # Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
 # nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes get more.
 KNOWN_FACTOR, WIDE_FACTOR, CONTEXT_GIB = 1.15, 1.3, 1.0
 CARD_SHARE = 0.97  # of a card that a plan may need
-LOSS_ROWS, LOSS_COLUMNS = 4096, 32768  # tile in which trl computes logits and loss
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
 CARD_STEPS = (8, 12, 16, 24, 32, 48, 80, 141, 192, 288)  # GB
-# Architecture in counts; `sure` is False where the formula extrapolates
-Shape = namedtuple(
-    "Shape",
-    "params hidden intermediate layers heads kv_heads head_dim vocab tied experts routed sure",
-    defaults=(1, 1, True),
-)
-# `base_bytes` per frozen linear weight, 0: as its dtype; `rungs`: (dtype, optimiser), best first
-Technique = namedtuple("Technique", "title trains_all base_bytes saves_outputs offered rungs")
-HALF_RUNG = (("bf16", "adamw_torch"),)
-FULL_RUNGS = (("fp32", "adamw_torch"), ("bf16", "adamw_torch"), ("bf16", "adamw_bnb_8bit"))
-# Best first. nf4 in blocks of 64, scales quantised again: 1/2 + 1/64 + 4/64/256 bytes
-TECHNIQUES = {
-    "full": Technique("Full fine-tuning", True, 0, False, True, FULL_RUNGS),
-    "dora": Technique("DoRA", False, 0, True, False, HALF_RUNG),
-    "lora": Technique("LoRA", False, 0, False, True, HALF_RUNG),
-    "qlora": Technique("QLoRA", False, 0.516, False, False, HALF_RUNG),
-}
-# Class -> (sequences of one example in a batch, frozen reference copies of the model)
-OBJECTIVE_CLASSES = {"causal_lm": (1, 0)}
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
-# Name -> (states in copies of the weights, states in bytes, temporary copies during the step)
-OPTIMISERS = {"adamw_torch": (2, 0, 1), "adamw_torch_fused": (2, 0, 0), "sgd": (0, 0, 0)}
-OPTIMISERS |= dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit"), (0, 2, 0))
-# Kept for the backward pass, bytes per token and layer as multiples of (hidden, intermediate):
-# {trains all weights: calibrated on 16-bit weights}; factors on them for 32-bit ones, derived
-SAVED = {True: (24.4, 8.1), False: (16.5, 6.1)}
-WIDER = {"half": (1, 1), "mixed": (1.5, 1), "fp32": (1.65, 2)}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One fully decided run, as the memory formula sees it; adapters are fp32 (peft)."""
-
-    shape: Shape
-    technique: str
-    objective_class: str
-    weights: str
-    optimiser: str
-    autocast: bool
-    seq_length: int
-    micro_batch: int = 1
-    checkpointing: bool = True
-    chunked_loss: bool = True
-    on_gpu: bool = True
-    sharding: str = "none"
-    world: int = 1
-    lora_r: int = 16
-    lora_targets: tuple[str, ...] = ()
-    lora_dropout: float = 0.05
-
-    def targets(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of each adapted layer of a block; unrecognised names mean all."""
-        shape = self.shape
-        query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        wide, inner = shape.hidden, shape.intermediate
-        known = {"q": (wide, query), "k": (wide, key), "v": (wide, key), "o": (query, wide)}
-        if shape.experts == 1:  # fused experts take no adapter
-            known |= {"gate": (wide, inner), "up": (wide, inner), "down": (inner, wide)}
-        named = {name.removesuffix("_proj") for name in self.lora_targets} or set(known)
-        return [known[name] for name in (named if named <= set(known) else known)]
-
-
-def _saved_per_token(run: Run, technique: Technique) -> float:
-    """Bytes that one layer keeps of one token for the backward pass."""
-    held = "half" if run.weights != "fp32" else "mixed" if run.autocast else "fp32"
-    widths = run.shape.hidden, run.shape.intermediate * run.shape.routed
-    total = sum(map(math.prod, zip(SAVED[technique.trains_all], WIDER[held], widths, strict=True)))
-    total += 0 if run.on_gpu else 6 * run.shape.heads * run.seq_length  # attention scores
-    if not technique.trains_all:  # adapters: input in the dtype they compute in, dropout mask
-        dropout = (run.lora_dropout > 0) * (1 if run.on_gpu else 8)  # a CPU's mask is fp32
-        copy = (2 if run.autocast else 0 if held == "fp32" else 4) + dropout
-        total += sum(copy * a + 4 * technique.saves_outputs * b for a, b in run.targets())
-    return total
-
-
-def _loss_bytes(run: Run, tokens: int, full: bool) -> float:
-    """Peak in head and loss: logits at 14 bytes each (whole, or 256 tokens), or trl's tile."""
-    vocab, hidden = run.shape.vocab, run.shape.hidden
-    if not run.chunked_loss:
-        return 14.0 * vocab * tokens + 6 * hidden * tokens
-    tile = (2 if run.on_gpu else 18) * min(tokens, LOSS_ROWS) * min(vocab, LOSS_COLUMNS)
-    head = 6 * vocab * hidden if full else 0  # gradient: fp32 sum, then its copy
-    return max(14.0 * vocab * min(tokens, 256), tile) + 6 * hidden * tokens + head
-
-
-def peak_gib(run: Run) -> float:
-    """Predicted peak of allocated memory of one device, GiB: closed form, see the file's top."""
-    shape, technique = run.shape, TECHNIQUES[run.technique]
-    full = technique.trains_all
-    sequences, references = OBJECTIVE_CLASSES[run.objective_class]
-    tokens = run.micro_batch * run.seq_length * sequences
-    dtype, trained_dtype = BYTES[run.weights], BYTES[run.weights] if full else 4
-    copies, fixed, temporaries = OPTIMISERS.get(run.optimiser, OPTIMISERS["adamw_torch"])
-    embedding = shape.vocab * shape.hidden * (1 if shape.tied else 2)
-    rest = embedding + (2 * shape.layers + 1) * shape.hidden
-    held = technique.base_bytes or dtype
-    weights = ((shape.params - rest) * held + rest * dtype) * (1 + references)
-    adapter = shape.layers * run.lora_r * sum(map(sum, run.targets()))
-    trained = shape.params if full else adapter
-    gradients = trained * trained_dtype
-    static = weights + (0 if full else gradients) + trained * (copies * trained_dtype + fixed)
-    cast = 2.0 * shape.params if full and run.autocast and run.weights == "fp32" else 0
-    if run.sharding == "fsdp":  # two layers, the embeddings and one layer's gradients are whole
-        layer, cast = (shape.params - rest) / shape.layers, 0.0
-        whole = 2 * layer * min(held, 2) + 2 * embedding + (2 * layer if full else 0)
-        static, gradients = static / run.world + whole, gradients / run.world
-        temporaries = max(temporaries, 1)
-    step = static + gradients * (1 + temporaries)
-    gradients *= 2 if run.sharding == "ddp" else 1  # buckets that are exchanged
-    saved = _saved_per_token(run, technique) * tokens
-    boundary = shape.hidden * tokens * dtype
-    one_layer = saved + (5 * shape.hidden + 3 * shape.intermediate * shape.routed) * tokens * dtype
-    largest = max(map(math.prod, run.targets()))
-    copy_of_weight = largest * ((2 if technique.base_bytes else 0) + 4 * technique.saves_outputs)
-    kept = cast + shape.layers * (boundary if run.checkpointing else saved)
-    backward = static + kept + (one_layer if run.checkpointing else 0) + copy_of_weight
-    loss = static + kept + _loss_bytes(run, tokens, full)
-    late = static + gradients + one_layer if full else backward + gradients
-    return max(loss, backward, late, step) / GIB
 
 
 def need_gib(run: Run) -> float:
@@ -159,6 +44,12 @@ def usable_gib(gpu_memory_gb: float) -> float:
     issues): the largest shortfall is 2.3 %, inside the 3 % that a plan leaves free.
     """
     return gpu_memory_gb * GB / GIB
+
+
+def device_gib(row: dict[str, Any]) -> float:
+    """Memory in GiB that a device of devices.toml gives: as torch reports it, or by its GB."""
+    nominal = usable_gib(row.get("memory_gb", 0)) * row.get("memory_share", 1)
+    return float(row.get("memory_gib", nominal))
 
 
 @functools.cache
@@ -313,7 +204,7 @@ def plan(
     if gpu_memory_gib is None and device and not row:
         raise ValueError(f"device {device!r} is none of {', '.join(table('devices'))}")
     if gpu_memory_gib is None:
-        gpu_memory_gib = usable_gib(row.get("memory_gb", 0)) * row.get("memory_share", 1)
+        gpu_memory_gib = device_gib(row)
     if technique not in ("auto", *TECHNIQUES) or objective not in OBJECTIVES | OBJECTIVE_CLASSES:
         raise ValueError(f"unknown technique {technique!r} or objective {objective!r}")
     gpu, limit = gpu_memory_gib > 0, CARD_SHARE * gpu_memory_gib
