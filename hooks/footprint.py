@@ -159,7 +159,9 @@ def _kept_per_token(run: Run) -> float:
     hidden += family.dropouts * run.on_gpu
     kept = sum(map(math.prod, zip([hidden, *others], widths, strict=True)))
     bias = family.bias * (2 if technique.trains_all else 1)
-    kept += (bias + 6 * (run.attention == "eager")) * shape.heads * run.seq_length
+    if run.attention == "eager":  # probabilities in 32 bits, and their copy in 16
+        bias += 4 if mode == "fp32" else 6
+    kept += bias * shape.heads * run.seq_length
     if run.attention == "masked" and run.on_gpu:  # keys repeated for the mask, and the mask itself
         kept += 4 * (query - key) + 2 * run.seq_length
     kept += 0 if run.on_gpu else 6 * shape.heads * run.seq_length  # attention scores
@@ -185,24 +187,30 @@ def _adapters_per_token(run: Run, mode: str) -> float:
 def _backward_per_token(run: Run) -> float:
     """Bytes of gradients at the widest point of a layer's backward pass, per token."""
     shape, mode = run.shape, _mode(run)
-    inner, names = shape.intermediate * shape.routed, run.target_names()
+    hidden, inner, names = shape.hidden, shape.intermediate * shape.routed, run.target_names()
     width = 2 if mode == "fp32" else 1
     if run.trains_all:
-        return width * (4 * shape.hidden + 4 * inner)
-    if not {"up", "gate_up", "down"} & set(names):
-        return width * (4 * shape.hidden + 6 * inner)
-    if mode == "half" and not run.autocast:
-        return 14 * shape.hidden + 4 * inner
-    return 12 * shape.hidden + 6 * inner
+        wide = width * (4 * hidden + 4 * inner)
+    elif not {"up", "gate_up", "down"} & set(names):
+        wide = width * (4 * hidden + 6 * inner)
+    elif mode == "half" and not run.autocast:
+        wide = 14 * hidden + 4 * inner
+    else:
+        wide = 12 * hidden + 6 * inner
+    if run.attention != "eager":
+        return wide
+    scores = (8 if mode == "fp32" else 6) * shape.heads * run.seq_length
+    return max(wide, scores - 6 * inner)  # by then the feed-forward block is done
 
 
 def _loss_bytes(run: Run, tokens: int) -> float:
     """Peak in head and loss, with the last hidden state around it: 4 h of its norm, 2 h itself."""
     vocab, hidden = run.shape.vocab, run.shape.hidden
-    around = 6 * hidden * tokens
+    wide = 2 if _mode(run) == "fp32" else 0  # a 32-bit head returns 32-bit logits
+    around = (6 + wide) * hidden * tokens
     loss = run.loss or ("tiled" if run.chunked_loss else "whole")
     if LOSSES[loss]:
-        return LOSSES[loss] * vocab * tokens + around
+        return (LOSSES[loss] + wide * (loss == "whole")) * vocab * tokens + around
     head = 6 * vocab * hidden if run.trains_all else 0  # gradient: fp32 sum, then its copy
     if loss == "fused":  # liger: logits of a chunk of tokens, as many chunks as vocab / hidden
         rows = max(1, math.ceil(tokens / math.ceil(vocab / hidden)))

@@ -22,7 +22,8 @@ else:  # a script, or loaded by path
     from footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
 
 # Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
-# nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes get more.
+# nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes and
+# sharded runs, which no published run checks, get more.
 KNOWN_FACTOR, WIDE_FACTOR, CONTEXT_GIB = 1.15, 1.3, 1.0
 CARD_SHARE = 0.97  # of a card that a plan may need
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
@@ -34,7 +35,8 @@ OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 
 def need_gib(run: Run) -> float:
     """Memory that a device must have, GiB: peak with fragmentation and context."""
-    return (KNOWN_FACTOR if run.shape.sure else WIDE_FACTOR) * peak_gib(run) + CONTEXT_GIB
+    known = run.shape.sure and run.sharding != "fsdp"
+    return (KNOWN_FACTOR if known else WIDE_FACTOR) * peak_gib(run) + CONTEXT_GIB
 
 
 def usable_gib(gpu_memory_gb: float) -> float:
@@ -66,11 +68,12 @@ def known_shape(model_id: str) -> Shape:
 
 def typical_shape(params: float) -> Shape:
     """A Llama-like shape of `params` weights with a large vocabulary, rather too hungry."""
-    layers, vocab, tied = max(36, round(17 * (params / GB) ** 0.37)), 262_144, params < 4 * GB
+    layers, tied = max(36, round(17 * (params / GB) ** 0.37)), params < 4 * GB
+    vocab = 262_144 if params > GB / 4 else 49_152  # else all weights would be embeddings
     slope, square = vocab * (1 if tied else 2), 12.75 * layers
     heads = max(1, round((math.sqrt(slope**2 + 4 * square * params) - slope) / (128 * square)))
     sizes = (int(params), 64 * heads, 224 * heads, layers, heads, max(1, heads // 4), 64)
-    return Shape(*sizes, vocab, tied, sure=False)
+    return Shape(*sizes, vocab, tied, sure=False, family="gemma3")  # keeps the most
 
 
 def find_shape(model: str, params: float | None = None) -> tuple[Shape, str]:

@@ -356,7 +356,7 @@ def test_works_as_a_module_of_a_package(tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").touch()
     shutil.copyfile(HOOKS / "planner.py", package / "hardware.py")
-    for name in TABLES:
+    for name in ("footprint.py", *TABLES):
         shutil.copyfile(HOOKS / name, package / name)
     code = (
         "import sys, somewhere.hardware as h; "
@@ -367,10 +367,10 @@ def test_works_as_a_module_of_a_package(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize("name", ["planner.py", *TABLES, "plan_table.json"])
+@pytest.mark.parametrize("name", ["planner.py", "footprint.py", *TABLES, "plan_table.json"])
 def test_no_template_token_and_not_too_long(name: str) -> None:
     text = (HOOKS / name).read_text(encoding="utf-8")
     assert not re.search(r"\{[{%#]", text)
     assert "\r" not in text
-    if name == "planner.py":
+    if name.endswith(".py"):
         assert len(text.splitlines()) <= 400

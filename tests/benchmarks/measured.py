@@ -51,6 +51,7 @@ STACKS = (
     Stack(("hf-trl baseline",), "transformers + trl + peft, upcast", "hf", DOUBLE | {"upcast": "norms"}),
     Stack(("foak",), "fms-acceleration kernels", "kernels", DOUBLE),
     Stack(("hf-trl",), "transformers + trl + peft", "hf", DOUBLE),
+    Stack(("plain loop",), "transformers + peft", "hf", {"upcast": "all"}),
     Stack(("peft+transformers",), "transformers + peft", "hf", {}),
     Stack(("litgpt",), "litgpt", "other", {}),
     Stack(("torchtune",), "torchtune", "other", {}),
@@ -118,6 +119,8 @@ def run_of(row: dict[str, str]) -> Run | None:
     sharding = "none" if devices == 1 else "ddp" if row["sharding"] in ("ddp", "") else "fsdp"
     changes: dict[str, Any] = dict(stack.changes)
     changes.pop("held_bytes", None)
+    if not row["quant"]:
+        changes.pop("upcast", None)
     if row["quant"]:
         held = HELD.get(row["quant"], 0.5625)
         changes["held_bytes"] = stack.changes.get("held_bytes", held) if row["quant"] == "nf4" else held
