@@ -16,7 +16,8 @@ LOSS_ROWS, LOSS_COLUMNS = 4096, 32768  # tile in which trl computes logits and l
 # Architecture in counts; `sure` is False where the formula extrapolates
 Shape = namedtuple(
     "Shape",
-    "params hidden intermediate layers heads kv_heads head_dim vocab tied experts routed sure family",
+    "params hidden intermediate layers heads kv_heads head_dim vocab tied experts routed sure "
+    "family",
     defaults=(1, 1, True, "llama"),
 )
 
@@ -56,6 +57,8 @@ FAMILIES = {
 }
 # Name -> (states in copies of the weights, states in bytes, temporary copies during the step)
 OPTIMISERS = {"adamw_torch": (2, 0, 1), "adamw_torch_fused": (2, 0, 0), "sgd": (0, 0, 0)}
+# DeepSpeed: 32-bit weights and two states, 12 bytes (ZeRO paper), a 32-bit copy of gradients
+OPTIMISERS["deepspeed"] = (0, 12, 1)
 OPTIMISERS |= dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit"), (0, 2, 0))
 # Bytes per logit at the peak. whole: the 16-bit logits that the model returned, and in 32 bits the
 # log probabilities, their gradient and that of the logits; freed: the same without the returned

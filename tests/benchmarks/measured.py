@@ -1,4 +1,4 @@
-"""Rows of published memory measurements, as runs of the planner: what each stack does, in one table.
+"""Rows of published memory measurements as runs of the planner: what each stack does, in a table.
 
 A row names its software stack; what that stack does (kernels, loss, casts) is documented by the
 stack itself and listed in STACKS with its source. No number here was fitted to a measurement.
@@ -44,11 +44,17 @@ class Stack:
     changes: dict[str, Any]
 
 
-DOUBLE = {"held_bytes": 0.516}
+DOUBLE: dict[str, Any] = {"held_bytes": 0.516}
+UPCAST = DOUBLE | {"upcast": "norms"}
 STACKS = (
     # fms-acceleration: accelerated-peft sets bnb_4bit_use_double_quant and does not upcast; its
     # baseline calls prepare_model_for_kbit_training, then trl casts embeddings and head back
-    Stack(("hf-trl baseline",), "transformers + trl + peft, upcast", "hf", DOUBLE | {"upcast": "norms"}),
+    Stack(
+        ("hf-trl baseline",),
+        "transformers + trl + peft, upcast",
+        "hf",
+        DOUBLE | {"upcast": "norms"},
+    ),
     Stack(("foak",), "fms-acceleration kernels", "kernels", DOUBLE),
     Stack(("hf-trl",), "transformers + trl + peft", "hf", DOUBLE),
     Stack(("plain loop",), "transformers + peft", "hf", {"upcast": "all"}),
@@ -88,7 +94,9 @@ def shape_of(model: str) -> Shape | None:
     name = model.lower()
     for candidate in (name, name.removesuffix("-instruct"), name.removesuffix("-chat")):
         if candidate in known:
-            *counts, family = known[candidate] if len(known[candidate]) > 11 else [*known[candidate], "llama"]
+            *counts, family = (
+                known[candidate] if len(known[candidate]) > 11 else [*known[candidate], "llama"]
+            )
             return Shape(*counts, sure=counts[-1] == 1, family=family)
     try:
         return planner.find_shape(model)[0]
@@ -123,10 +131,12 @@ def run_of(row: dict[str, str]) -> Run | None:
         changes.pop("upcast", None)
     if row["quant"]:
         held = HELD.get(row["quant"], 0.5625)
-        changes["held_bytes"] = stack.changes.get("held_bytes", held) if row["quant"] == "nf4" else held
+        changes["held_bytes"] = (
+            stack.changes.get("held_bytes", held) if row["quant"] == "nf4" else held
+        )
     changes["loss"] = loss_of(row, shape)
     return Run(
-        shape, technique, "causal_lm", "bf16" if "fp32" not in row["precision"].split()[0] else "fp32",
+        shape, technique, "causal_lm", "fp32" if row["precision"].startswith("fp32") else "bf16",
         optimiser_of(row), "amp" in row["precision"], int(float(row["seq_len"])),
         int(float(row["micro_batch"] or 1)), row["grad_ckpt"] == "1", False,
         sharding=sharding, world=devices, lora_r=int(float(row["lora_r"] or 16)),
@@ -144,6 +154,8 @@ def attention_of(row: dict[str, str]) -> str:
 
 def optimiser_of(row: dict[str, str]) -> str:
     """Row of OPTIMISERS; one that steps inside the backward pass needs no gradients at all."""
+    if "deepspeed" in row["framework"].lower() + row["optimizer"].lower():
+        return "deepspeed" if row["technique"] == "full" else "adamw_torch"
     return "adamw_bnb_8bit" if "8bit" in row["optimizer"] + row["notes"] else "adamw_torch"
 
 
@@ -155,10 +167,8 @@ def measured_gib(row: dict[str, str]) -> float | None:
 
 
 # Rows that are left out of the score, with the reason.
-EXCLUDED = {
-    f"m00{n}": "its peak is that of half the stated batch; the adapter rows of the same model agree "
-    "with the stated batch" for n in (1, 2, 3, 4)
-}
+HALF_BATCH = "the peak of half the stated batch; adapter rows of the model agree with the stated"
+EXCLUDED = dict.fromkeys(("m001", "m002", "m003", "m004"), HALF_BATCH)
 
 
 def scorable(row: dict[str, str]) -> bool:

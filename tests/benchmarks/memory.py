@@ -20,9 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import measured  # noqa: E402
-import planner  # noqa: E402
-from footprint import GIB, Run  # noqa: E402
+import measured
+import planner
+from footprint import GIB, Run
 
 Row = dict[str, str]
 
