@@ -88,7 +88,7 @@ class Run:
     world: int = 1
     lora_r: int = 16
     lora_targets: tuple[str, ...] = ()
-    lora_dropout: float = 0.05
+    lora_dropout: float = 0.05  # 0: the dropout of the model itself is off as well
     loss: str = ""  # row of LOSSES; empty: tiled or whole by `chunked_loss`
     attention: str = "masked"  # "masked": sdpa with padding, "flash", "eager"
     held_bytes: float = 0.0  # of a frozen linear weight; 0: as the technique or dtype says
@@ -153,13 +153,15 @@ def _kept_per_token(run: Run) -> float:
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     widths = [shape.hidden, query, key, shape.intermediate * shape.routed]
     hidden, *others = family.trained if technique.trains_all else family.frozen
-    if mode != "half":  # norms are 32-bit anyway; with trained weights their inputs double
+    if mode != "half":
         others = [count * (2 if mode == "fp32" else 1) for count in others]
-        hidden *= (1.5 if mode == "fp32" else 1.625) if technique.trains_all else 1
+        # norms of the llama kind are 32-bit anyway; layer norms double like everything else
+        wider = {"mixed": 1.625, "fp32": 1.5 if family.frozen[0] >= 8 else 2}[mode]
+        hidden *= wider if technique.trains_all else 1
     if run.upcast and mode == "mixed":
         others[-1] *= 2  # a 4-bit matrix returns the dtype that it was given
     hidden += 4 * shape.routed * (shape.experts > 1) * technique.trains_all  # gathered, returned
-    hidden += family.dropouts * run.on_gpu
+    hidden += family.dropouts * run.on_gpu * (run.lora_dropout > 0)
     kept = sum(map(math.prod, zip([hidden, *others], widths, strict=True)))
     bias = family.bias * (2 if technique.trains_all else 1)
     if run.attention == "eager":  # probabilities in 32 bits, and their copy in 16
@@ -178,7 +180,7 @@ def _adapters_per_token(run: Run, mode: str) -> float:
     total = 0.0
     for inputs, outputs in run.targets():
         total += (copies + dropout) * inputs + (2 if run.autocast else 4) * run.lora_r
-        total += 4 * outputs * TECHNIQUES[run.technique].saves_outputs
+        total += 6 * outputs * TECHNIQUES[run.technique].saves_outputs  # in 32 and in 16 bits
     if mode == "fp32":  # the inputs are 32-bit already: kept once, whoever reads them
         names = run.target_names()
         readers = (("q", "k", "v", "qkv"), ("gate", "up", "gate_up"))
@@ -197,7 +199,7 @@ def _backward_per_token(run: Run) -> float:
     elif not {"up", "gate_up", "down"} & set(names):
         wide = width * (4 * hidden + 6 * inner)
     elif mode == "half" and not run.autocast:
-        wide = 14 * hidden + 4 * inner
+        wide = (14 if FAMILIES[shape.family].gated else 8) * hidden + 4 * inner
     else:
         wide = 12 * hidden + 6 * inner
     if run.attention != "eager":
@@ -212,8 +214,11 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     wide = 2 if _mode(run) == "fp32" else 0  # a 32-bit head returns 32-bit logits
     around = (6 + wide) * hidden * tokens
     loss = run.loss or ("tiled" if run.chunked_loss else "whole")
+    loss = "half" if run.shape.family == "t5" else loss  # its loss casts nothing
+    if run.shape.family == "bert":  # scores of a few classes
+        return around
     if LOSSES[loss]:
-        return (LOSSES[loss] + wide * (loss == "whole")) * vocab * tokens + around
+        return (LOSSES[loss] + wide * {"whole": 1, "half": 4}.get(loss, 0)) * vocab * tokens + around
     head = 6 * vocab * hidden if run.trains_all else 0  # gradient: fp32 sum, then its copy
     if loss == "fused":  # liger: logits of a chunk of tokens, as many chunks as vocab / hidden
         rows = max(1, math.ceil(tokens / math.ceil(vocab / hidden)))
@@ -252,6 +257,7 @@ def parts_gib(run: Run) -> dict[str, float]:
     gradients *= 2 if run.sharding == "ddp" else 1  # buckets that are exchanged
     layer_bytes = _kept_per_token(run) * tokens
     boundary = (4 if _mode(run) != "half" else 2) * shape.hidden * tokens
+    boundary *= 2 if shape.family == "t5" else 1  # a layer there is one of each half
     one_layer = layer_bytes + _backward_per_token(run) * tokens
     largest = max(map(math.prod, run.targets()))
     copy_of_weight = largest * (2 * (held < 2) + 4 * technique.saves_outputs)

@@ -4,8 +4,8 @@ Fake tensors carry shapes and dtypes, no numbers, so a model of any size runs it
 backward pass and optimiser step on this machine in seconds, and every storage is counted from
 birth to death. Layers of a model are alike: two depths are simulated and the rest is a straight
 line. CPU tensors stand for the GPU's, because fake CUDA tensors need a torch built for CUDA; the
-attention kernel of either keeps the same tensors. Not simulated: 4-bit storage (stands in the
-closed form), fragmentation, the context of the driver.
+attention kernel of either keeps the same tensors. Not simulated: 4-bit storage, masks of dropout
+and padding, sharding, fragmentation, the context of the driver. The closed form has them.
 """
 
 import contextlib
@@ -15,43 +15,78 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from .footprint import BYTES, GIB, Run
+from .footprint import GIB, OPTIMISERS, Run, Shape
 
 ROUNDING = 512  # bytes; blocks of torch's CUDA allocator are multiples of it
 DEPTHS = (2, 4)  # layers that are simulated; the peak is linear in the depth beyond them
-# Names of the depth in the configurations of transformers; T5 has one for each half.
-DEPTH_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")
+ATTENTION = "sdpa_without_mask"  # name under which sdpa is registered for unpadded batches
+SPARE = {"bert": "SequenceClassification", "t5": "Seq2SeqLM"}  # heads of families
+# Family -> configuration class of transformers, and the names of its sizes where they differ
+CLASSES = {
+    "llama": "LlamaConfig", "qwen3": "Qwen3Config", "gemma": "GemmaConfig",
+    "gemma3": "Gemma3TextConfig", "olmo2": "Olmo2Config", "phi3": "Phi3Config",
+    "starcoder2": "Starcoder2Config", "gpt2": "GPT2Config", "bert": "BertConfig",
+    "t5": "T5Config",
+}  # fmt: skip
+NAMES = {
+    "gpt2": {"hidden_size": "n_embd", "intermediate_size": "n_inner", "num_hidden_layers": "n_layer",
+             "num_attention_heads": "n_head", "max_position_embeddings": "n_positions"},
+    "t5": {"hidden_size": "d_model", "intermediate_size": "d_ff", "num_hidden_layers": "num_layers",
+           "num_attention_heads": "num_heads", "head_dim": "d_kv"},
+}  # fmt: skip
+NO_DROPOUT = {
+    "gpt2": ("attn_pdrop", "resid_pdrop", "embd_pdrop"), "t5": ("dropout_rate",),
+    "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+}  # fmt: skip
 
 
-def simulated_peak_gib(config: Any, run: Run) -> float:
-    """Return the peak of allocated memory of one optimiser step, GiB.
-
-    Args:
-        config: configuration of transformers; its depth decides how far is extrapolated.
-        run: the run as the closed form sees it; weights must not be quantised.
-    """
-    depth = int(getattr(config, _depth_fields(config)[0]))
-    points = [_peaks(_with_depth(config, layers), run) for layers in DEPTHS]
-    steps = (depth - DEPTHS[1]) / (DEPTHS[1] - DEPTHS[0])
-    # The forward and backward peak and that of the optimiser step grow with different slopes.
+def simulated_peak_gib(run: Run) -> float:
+    """Return the peak of allocated memory of one optimiser step, GiB; weights not quantised."""
+    points = [_peaks(configuration(run.shape._replace(layers=layers)), run) for layers in DEPTHS]
+    steps = (run.shape.layers - DEPTHS[1]) / (DEPTHS[1] - DEPTHS[0])
+    # The peak of the passes and that of the optimiser step grow with different slopes.
     return max(b + (b - a) * steps for a, b in zip(*points, strict=True)) / GIB
 
 
-def saving_of_tiled_loss(config: Any, run: Run) -> float:
+def saving_of_tiled_loss(run: Run) -> float:
     """Return the GiB that a loss in tiles saves over whole logits."""
-    whole, tiled = replace(run, chunked_loss=False), replace(run, chunked_loss=True)
-    return simulated_peak_gib(config, whole) - simulated_peak_gib(config, tiled)
+    return simulated_peak_gib(replace(run, chunked_loss=False)) - simulated_peak_gib(
+        replace(run, chunked_loss=True)
+    )
 
 
-def _depth_fields(config: Any) -> list[str]:
-    return [name for name in DEPTH_FIELDS if name in config.to_dict()]
+def configuration(shape: Shape) -> Any:
+    """Return the transformers configuration of a shape."""
+    import transformers
 
-
-def _with_depth(config: Any, layers: int) -> Any:
-    values = config.to_dict() | dict.fromkeys(_depth_fields(config), layers)
-    if values.get("layer_types"):
-        values["layer_types"] = values["layer_types"][:layers]
-    return type(config).from_dict(values)
+    family = shape.family
+    kind = CLASSES[family]
+    sizes: dict[str, Any] = {
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocab,
+        "tie_word_embeddings": shape.tied,
+        # rotary positions hold no memory; learned ones do
+        "max_position_embeddings": {"gpt2": 1024, "bert": 512}.get(family, 2**17),
+        "pad_token_id": 0,
+    }
+    if shape.experts > 1:
+        kind = "Qwen3MoeConfig" if family == "qwen3" else "MixtralConfig"
+        sizes |= {"num_experts": shape.experts, "num_local_experts": shape.experts}
+        sizes |= {"num_experts_per_tok": shape.routed, "moe_intermediate_size": shape.intermediate}
+    sizes = {NAMES.get(family, {}).get(name, name): value for name, value in sizes.items()}
+    if family == "t5":
+        sizes |= {"num_decoder_layers": shape.layers}
+    sizes |= dict.fromkeys(NO_DROPOUT.get(family, ()), 0.0)
+    factory = getattr(transformers, kind)
+    known = set(factory().to_dict()) | {"num_local_experts", "num_experts"}
+    config = factory(**{name: value for name, value in sizes.items() if name in known})
+    config.decoder_start_token_id = 0
+    return config
 
 
 def _peaks(config: Any, run: Run) -> tuple[int, int]:
@@ -66,17 +101,24 @@ def _peaks(config: Any, run: Run) -> tuple[int, int]:
         _materialise(model)
         model.train()
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimiser = _optimiser(trained, run)
-        # Its states lie there from the second step on, so they count during the passes.
-        states = [torch.empty_like(p) for p in trained for _ in range(_copies(run))]
-        loss = _loss(model, config, run)
-        loss.backward()
-        del loss
+        # States lie there from the second step on, so they count during the passes.
+        copies, fixed, temporaries = OPTIMISERS[run.optimiser]
+        states = [torch.empty_like(p) for p in trained for _ in range(copies)]
+        states += [torch.empty(fixed * p.numel(), dtype=torch.uint8) for p in trained if fixed]
+        output = _output(model, run)  # a training loop still holds the logits here
+        output.loss.backward()
+        del output
         passes, counter.peak = counter.peak, counter.live
-        if run.optimiser.startswith("adamw_torch"):
-            del states
-        optimiser()
+        states += [torch.empty_like(p) for p in trained for _ in range(temporaries)]
         return passes, counter.peak
+
+
+def _register_attention() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+    AttentionMaskInterface.register(ATTENTION, lambda *_args, **_options: None)
 
 
 def _model(config: Any, run: Run) -> Any:
@@ -84,11 +126,12 @@ def _model(config: Any, run: Run) -> Any:
     import transformers
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[run.weights]
-    names = {"causal_lm": "CausalLM", "classify": "SequenceClassification", "seq2seq": "Seq2SeqLM"}
-    factory = getattr(transformers, f"AutoModelFor{names[run.head]}")
-    model = factory.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    head = SPARE.get(run.shape.family, "CausalLM")
+    factory = getattr(transformers, f"AutoModelFor{head}")
+    _register_attention()
+    model = factory.from_config(config, dtype=dtype, attn_implementation=ATTENTION)
     model.config.use_cache = False
-    if run.chunked_loss and run.head == "causal_lm":
+    if run.chunked_loss and head == "CausalLM":
         from trl.trainer.utils import add_fused_lm_head
 
         add_fused_lm_head(model)
@@ -107,6 +150,7 @@ def _model(config: Any, run: Run) -> Any:
             # A CPU keeps masks as fp32, a GPU as bytes: the closed form adds the difference.
             lora_dropout=0.0,
             target_modules=list(run.lora_targets) or "all-linear",
+            task_type="SEQ_CLS" if head == "SequenceClassification" else None,
             use_dora=run.technique == "dora",
         ),
     )
@@ -132,45 +176,19 @@ def _materialise(model: Any) -> None:
                 values[name] = done[id(value)]
 
 
-def _loss(model: Any, config: Any, run: Run) -> Any:
+def _output(model: Any, run: Run) -> Any:
     import torch
 
-    rows, length = run.micro_batch * run.sequences, run.seq_length
-    inputs = {"input_ids": torch.zeros((rows, length), dtype=torch.long)}
-    if run.head == "classify":
-        inputs["labels"] = torch.zeros((rows,), dtype=torch.long)
-    else:
-        inputs["labels"] = torch.zeros((rows, length), dtype=torch.long)
-    if run.head == "causal_lm":
+    shape = (run.micro_batch, run.seq_length)
+    family = run.shape.family
+    inputs: dict[str, Any] = {"input_ids": torch.zeros(shape, dtype=torch.long)}
+    inputs["labels"] = torch.zeros(shape[:1] if family == "bert" else shape, dtype=torch.long)
+    if family not in SPARE:
         inputs["use_cache"] = False
         if run.chunked_loss:
             inputs["fused_lm_head"] = True
-    if getattr(config, "model_type", "") in ("bert", "roberta"):
-        inputs["attention_mask"] = torch.ones((rows, length), dtype=torch.long)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.autocast):
-        return model(**inputs).loss
-
-
-def _copies(run: Run) -> int:
-    return 2 if run.optimiser.startswith("adamw_torch") else 0
-
-
-def _optimiser(trained: list[Any], run: Run) -> Any:
-    """Return one step, as a function: gradients clipped, then AdamW as the Trainer runs it."""
-    import torch
-
-    def step() -> None:
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        if not run.optimiser.startswith("adamw_torch"):
-            return  # 8-bit and SGD hold what the closed form says
-        fused = run.optimiser == "adamw_torch_fused"
-        states = [torch.empty_like(p) for p in trained for _ in range(2)]
-        if not fused:  # the default implementation takes one temporary copy of all gradients
-            temporaries = [torch.empty_like(p) for p in trained]
-            del temporaries
-        del states
-
-    return step
+        return model(**inputs)
 
 
 @contextlib.contextmanager
@@ -234,5 +252,3 @@ def _counter_class() -> type:
 def _counter() -> Any:
     return _counter_class()()
 
-
-__all__ = ["BYTES", "saving_of_tiled_loss", "simulated_peak_gib"]
