@@ -76,6 +76,7 @@ def model_rows() -> list[dict[str, Any]]:
     return [
         {"id": model_id, "class": size_class(row["params"])} | {name: row[name] for name in fields}
         for model_id, row in sorted(planner.table("models").items(), key=rank)
+        if row.get("head", "causal_lm") == "causal_lm"
     ]
 
 

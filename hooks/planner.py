@@ -166,7 +166,8 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
         found.append("micro batch 1, gradient checkpointing, precision and optimiser on auto")
     shorter = [n for n in SEQUENCE_STEPS if n < run.seq_length and least(seq=n) <= limit]
     found += [f"sequences of at most {n} tokens" for n in shorter[-1:]]
-    free = sorted((row["params"], m) for m, row in table("models").items() if not row["gated"])
+    rows = [(m, row) for m, row in table("models").items() if "head" not in row]
+    free = sorted((row["params"], m) for m, row in rows if not row["gated"])
     smaller = [m for n, m in free if n < run.shape.params and least(known_shape(m)) <= limit]
     found += [f"a smaller model: {m}" for m in smaller[-1:]]
     more = [n for n in (2, 4, 8) if n > run.world and least(world=n) <= limit]

@@ -16,6 +16,7 @@ HOOKS = Path(__file__).resolve().parent.parent / "hooks"
 sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
+import footprint  # noqa: E402
 import planner  # noqa: E402
 from planner import Plan, Run, Shape, plan  # noqa: E402
 
@@ -271,7 +272,7 @@ def test_free_form_memory_and_models() -> None:
 def test_a_size_alone_is_planned_with_more_than_its_model_needs() -> None:
     for model, row in planner.table("models").items():
         shape = planner.known_shape(model)
-        if shape.sure:
+        if shape.sure and "head" not in row:
             for technique in build_tables.OFFERED:
                 for length in (512, 2048, 8192):
                     known = planner.least_need_gib(shape, [technique], "causal_lm", length)
@@ -286,11 +287,13 @@ def test_model_rows_agree_with_their_counts() -> None:
     for model, row in models.items():
         shape = planner.known_shape(model)
         query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        matrices = 2 if "gpt2" in model or "starcoder2" in model else 3
+        matrices = 3 if footprint.FAMILIES[shape.family].gated else 2
         block = 2 * shape.hidden * (query + key)
         block += matrices * shape.hidden * shape.intermediate * shape.experts
+        if shape.family == "t5":  # a layer of each half, and the attention between them
+            block = 2 * block + 2 * shape.hidden * (query + key)
         count = shape.vocab * shape.hidden * (1 if shape.tied else 2) + shape.layers * block
-        assert count == pytest.approx(row["params"], rel=0.01), model
+        assert count == pytest.approx(row["params"], rel=0.015), model
         assert shape.heads % shape.kv_heads == 0
         assert row["source"] and row["licence"] and row["title"]
         assert row["use"] in ("", "edge", "balanced", "quality", "maximum")
