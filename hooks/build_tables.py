@@ -59,7 +59,7 @@ def needs(shape: planner.Shape) -> dict[str, Any]:
                 ]
                 for length in planner.SEQUENCE_STEPS
             ]
-            for objective_class in planner.OBJECTIVE_CLASSES
+            for objective_class in sorted(set(planner.OBJECTIVES.values()))
         }
         for technique in OFFERED
     }

@@ -136,8 +136,11 @@ TECHNIQUES = {
     "lora": Technique("LoRA", False, 0, False, True, HALF_RUNG),
     "qlora": Technique("QLoRA", False, 0.516, False, False, HALF_RUNG),
 }
-# Class -> (sequences of one example in a batch, frozen reference copies of the model)
-OBJECTIVE_CLASSES = {"causal_lm": (1, 0)}
+# Class -> (sequences of one example in a batch, frozen copies of the model beside it). A reference
+# is a copy only where all weights are trained: an adapter is switched off instead (trl does so).
+# rollouts: the figure is of the training step, without the memory of the generation.
+OBJECTIVE_CLASSES = {"causal_lm": (1, 0), "preference": (2, 1), "unpaired": (1, 1)}
+OBJECTIVE_CLASSES |= {"reward": (2, 0), "rollouts": (1, 1)}
 
 
 def _mode(run: Run) -> str:
@@ -218,7 +221,9 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     if run.shape.family == "bert":  # scores of a few classes
         return around
     if LOSSES[loss]:
-        return (LOSSES[loss] + wide * {"whole": 1, "half": 4}.get(loss, 0)) * vocab * tokens + around
+        return (
+            LOSSES[loss] + wide * {"whole": 1, "half": 4}.get(loss, 0)
+        ) * vocab * tokens + around
     head = 6 * vocab * hidden if run.trains_all else 0  # gradient: fp32 sum, then its copy
     if loss == "fused":  # liger: logits of a chunk of tokens, as many chunks as vocab / hidden
         rows = max(1, math.ceil(tokens / math.ceil(vocab / hidden)))
@@ -238,7 +243,7 @@ def parts_gib(run: Run) -> dict[str, float]:
     rest = embedding + (2 * shape.layers + 1) * shape.hidden
     held = run.held_bytes or technique.base_bytes or dtype
     rest_dtype = 4 if run.upcast == "all" else dtype
-    weights = ((shape.params - rest) * held + rest * rest_dtype) * (1 + references)
+    weights = ((shape.params - rest) * held + rest * rest_dtype) * (1 + references * full)
     adapter = shape.layers * run.lora_r * sum(map(sum, run.targets()))
     trained = shape.params if full else adapter
     if run.embeddings:  # kept in the dtype of the model

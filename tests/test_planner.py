@@ -190,6 +190,24 @@ def test_effective_batch_is_met(batch: int, gpus: int) -> None:
     assert total == math.ceil(batch / gpus) * gpus
 
 
+def test_objectives_that_hold_more_need_more() -> None:
+    """Pairs double the tokens; a reference is a copy only beside fully trained weights."""
+    peaks = {
+        (technique, kind): planner.peak_gib(
+            Run(LLAMA_3B, technique, kind, "bf16", "adamw_torch", False, 2048)
+        )
+        for technique in ("full", "lora")
+        for kind in planner.OBJECTIVE_CLASSES
+    }
+    weights = 2 * LLAMA_3B.params / 2**30
+    assert peaks["full", "preference"] > peaks["full", "reward"] + 0.99 * weights
+    assert peaks["full", "unpaired"] > peaks["full", "causal_lm"] + 0.99 * weights
+    assert peaks["lora", "preference"] == peaks["lora", "reward"] > peaks["lora", "causal_lm"]
+    dpo = plan("meta-llama/Llama-3.2-3B-Instruct", "preference", "auto", 14.5, 1, 1024)
+    assert dpo.fits
+    assert dpo.technique == "lora"
+
+
 def test_nothing_fits_gives_fixes_that_work() -> None:
     result = plan(QWEN_7B, "sft", "full", planner.usable_gib(24), 1, 4096)
     assert not result.fits

@@ -29,11 +29,21 @@ CLASSES = {
     "t5": "T5Config",
 }  # fmt: skip
 NAMES = {
-    "gpt2": {"hidden_size": "n_embd", "intermediate_size": "n_inner", "num_hidden_layers": "n_layer",
-             "num_attention_heads": "n_head", "max_position_embeddings": "n_positions"},
-    "t5": {"hidden_size": "d_model", "intermediate_size": "d_ff", "num_hidden_layers": "num_layers",
-           "num_attention_heads": "num_heads", "head_dim": "d_kv"},
-}  # fmt: skip
+    "gpt2": {
+        "hidden_size": "n_embd",
+        "intermediate_size": "n_inner",
+        "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
+    },
+    "t5": {
+        "hidden_size": "d_model",
+        "intermediate_size": "d_ff",
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+        "head_dim": "d_kv",
+    },
+}
 NO_DROPOUT = {
     "gpt2": ("attn_pdrop", "resid_pdrop", "embd_pdrop"), "t5": ("dropout_rate",),
     "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
@@ -193,7 +203,7 @@ def _output(model: Any, run: Run) -> Any:
 
 @contextlib.contextmanager
 def _without_kernels() -> Iterator[None]:
-    """Replace trl's tile arithmetic for a CPU, which copies tiles; the GPU kernels write in place."""
+    """Replace trl's arithmetic for a CPU, which copies tiles; GPU kernels write in place."""
     from trl.kernels import chunked_logprob
 
     def nothing(*_args: Any, **_options: Any) -> None:
@@ -251,4 +261,3 @@ def _counter_class() -> type:
 
 def _counter() -> Any:
     return _counter_class()()
-

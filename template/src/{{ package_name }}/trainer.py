@@ -14,6 +14,7 @@ from .arguments import trainer_arguments
 from .config import Config
 from .data_loader import Tokenised, check_prepared, load_split, system_prompt, tokenise
 from .errors import Problem, UserError
+from .forecasts import append_run
 from .hardware import Plan
 from .model_wrapper import (
     Device,
@@ -97,6 +98,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     record |= _outcome(trainer, device)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, record)
+    append_run(config, plan, device, record)
     promote(config, run_dir)
     return run_dir
 

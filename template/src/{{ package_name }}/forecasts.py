@@ -1,0 +1,164 @@
+"""What the plan would be elsewhere, and how well it held: grid, other values, own runs."""
+
+import csv
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import hardware
+from .config import Config, load_config
+from .errors import Problem, UserError
+from .footprint import Run
+from .hardware import Plan
+from .model_wrapper import Device
+from .planning import make_plan, parameter_count
+
+RUNS = Path("runs/memory.csv")
+COLUMNS = (
+    "run", "device", "kind", "model", "technique", "sequence_length", "micro_batch",
+    "predicted_peak_gib", "predicted_need_gib", "measured_peak_gib",
+)  # fmt: skip
+# Short names for --what-if; any key of the configuration works as well.
+SHORT = {
+    "seq": "train.max_length",
+    "batch": "train.per_device_train_batch_size",
+    "model": "model.model_name_or_path",
+    "checkpointing": "train.gradient_checkpointing",
+}
+
+
+def planned_run(config: Config, plan: Plan, device: Device) -> Run:
+    """Return the run of a plan as the closed form and the simulation see it."""
+    shape, _ = hardware.find_shape(config.model.model_name_or_path, parameter_count(config))
+    targets = config.lora.lora_target_modules
+    return Run(
+        shape,
+        plan.technique,
+        hardware.OBJECTIVES[config.objective],
+        plan.weights,
+        plan.optim,
+        plan.precision != "fp32",
+        config.train.max_length,
+        plan.per_device_train_batch_size,
+        plan.gradient_checkpointing,
+        plan.chunked_loss,
+        device.kind != "cpu",
+        lora_r=config.lora.lora_r,
+        lora_targets=() if isinstance(targets, str) else tuple(targets),
+        lora_dropout=config.lora.lora_dropout,
+    )
+
+
+def simulated(run: Run) -> str:
+    """Return lines that set the simulated peak beside the closed form.
+
+    Raises:
+        UserError: the base weights are quantised, which fake tensors cannot hold.
+    """
+    if hardware.TECHNIQUES[run.technique].base_bytes:
+        fix = "simulate technique=lora; a 4-bit weight takes 0.516 bytes instead of 2"
+        raise UserError(Problem("--simulate", f"technique {run.technique}", fix=fix))
+    from .simulation import simulated_peak_gib
+
+    # What the simulation cannot see is left out of the closed form as well.
+    bare = replace(run, on_gpu=True, lora_dropout=0.0, attention="flash", chunked_loss=False)
+    lines = ["step without padding and dropout      simulated   closed form"]
+    for name, tiled in (("loss on whole logits", False), ("loss in tiles", True)):
+        one = replace(bare, chunked_loss=tiled)
+        form = hardware.peak_gib(one)
+        lines.append(f"{name:34} {simulated_peak_gib(one):9.2f} GiB {form:9.2f} GiB")
+    return "\n".join(lines)
+
+
+def grid(config: Config) -> str:
+    """Return GiB needed by each technique on each device of devices.toml; `no`: does not fit."""
+    rows = []
+    for name, device in hardware.table("devices").items():
+        cells = [f"{name:9} {device['memory_gb']:4.0f} GB"]
+        for technique in hardware.TECHNIQUES:
+            plan = hardware.plan(
+                config.model.model_name_or_path,
+                config.objective,
+                technique,
+                hardware.device_gib(device),
+                1,
+                config.train.max_length,
+                device=name,
+                params=parameter_count(config),
+                micro_batch=1,
+                checkpointing=True,
+            )
+            cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
+        rows.append("".join(cells))
+    head = " " * 17 + "".join(name.rjust(8) for name in hardware.TECHNIQUES)
+    return "\n".join(
+        [f"GiB at {config.train.max_length} tokens, micro batch 1, one card", head, *rows]
+    )
+
+
+def other_values(
+    path: Path, overrides: Sequence[str], changes: Sequence[str], device: Device
+) -> str:
+    """Return the plan of now and with other values, side by side.
+
+    Raises:
+        UserError: a change is not written as key=value, or its key is unknown.
+    """
+    for change in changes:
+        if "=" not in change:
+            raise UserError(Problem("--what-if", repr(change), "key=value, for example seq=8192"))
+    pairs = [change.split("=", 1) for change in changes]
+    given = [f"{SHORT.get(key, key)}={value}" for key, value in pairs]
+    before = make_plan(load_config(path, list(overrides)), device, None).as_dict()
+    after = make_plan(load_config(path, [*overrides, *given]), device, None).as_dict()
+    names = [name for name in before if name not in ("reasons", "fixes")]
+    lines = [f"{'':28} {'now':>14} {' '.join(changes):>18}"]
+    for name in names:
+        mark = "  <-" if before[name] != after[name] else ""
+        lines.append(f"{name:28} {before[name]!s:>14} {after[name]!s:>18}{mark}")
+    return "\n".join([*lines, *(f"would fit with: {fix}" for fix in after["fixes"])])
+
+
+def append_run(config: Config, plan: Plan, device: Device, record: dict[str, Any]) -> None:
+    """Write the measured peak of a finished run beside what was predicted."""
+    path = config.path(RUNS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        if fresh:
+            writer.writerow(COLUMNS)
+        writer.writerow([
+            record["run"], device.name, device.kind, config.model.model_name_or_path,
+            plan.technique, config.train.max_length, plan.per_device_train_batch_size,
+            plan.peak_gib, plan.need_gib, record["peak_memory_gib"],
+        ])  # fmt: skip
+
+
+def calibration(path: Path) -> str:
+    """Return the error of the prediction on this project's own runs.
+
+    On a GPU the allocated peak is compared; without one the process's memory with the need.
+
+    Raises:
+        UserError: no run has been measured yet.
+    """
+    if not path.is_file():
+        raise UserError(Problem(str(path), "no finished run yet", fix="run `make train` first"))
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    errors = []
+    text = [f"{'run':34}{'predicted':>10}{'measured':>10}{'error':>8}"]
+    for row in rows:
+        column = "predicted_peak_gib" if row["kind"] == "cuda" else "predicted_need_gib"
+        predicted, measured = float(row[column]), float(row["measured_peak_gib"])
+        errors.append(predicted / measured - 1)
+        text.append(f"{row['run'][:33]:34}{predicted:10.2f}{measured:10.2f}{errors[-1]:8.1%}")
+    middle = statistics.median(map(abs, errors))
+    text.append(
+        f"{len(errors)} runs, median error {middle:.1%}, "
+        f"from {min(errors):.1%} to {max(errors):.1%}; below 0: more was used than predicted"
+    )
+    return "\n".join(text)
