@@ -172,7 +172,8 @@ def _kept_per_token(run: Run) -> float:
     kept += bias * shape.heads * run.seq_length
     if run.attention == "masked" and run.on_gpu:  # keys repeated for the mask, and the mask itself
         kept += 4 * (query - key) + 2 * run.seq_length
-    kept += 0 if run.on_gpu else 6 * shape.heads * run.seq_length  # attention scores
+    if not run.on_gpu and run.attention == "masked":  # a CPU keeps the scores under a mask
+        kept += 6 * shape.heads * run.seq_length
     return kept + (0 if technique.trains_all else _adapters_per_token(run, mode))
 
 

@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-if __package__:  # rendered into a project as hardware.py
+if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
     from .footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -261,12 +261,15 @@ def plan(
     fixed |= {"technique": technique != "auto", "gradient_accumulation_steps": accumulation}
     fixed |= {"gradient_checkpointing": checkpointing is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
-    sure = shape.sure and gpu and world == 1 and (run.weights, run.optimiser) == HALF_RUNG[0]
+    sure = shape.sure and gpu and world == 1
+    band = "about 5 %, by simulation" if sure else "about 25 %, not yet validated"
+    if sure and (run.weights, run.optimiser) == HALF_RUNG[0]:
+        band = "-5 % to +5 % on published runs"
     return Plan(
         run.technique, "nf4" if TECHNIQUES[run.technique].base_bytes else "none", computes,
         run.weights, run.optimiser, batch, accumulates, run.checkpointing, run.chunked_loss,
         run.sharding, round(peak_gib(run), 2), round(need_gib(run), 2),
-        "-5 % to +8 % on published runs" if sure else "about 25 %, not yet validated",
+        band,
         fits(run), hours, cost, reasons, [] if fits(run) else _fixes(run, names, limit),
     )
 # fmt: on

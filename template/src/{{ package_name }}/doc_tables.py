@@ -186,6 +186,62 @@ def memory() -> str:
     return markdown(["model", "parameters", *[f"{card} GB" for card in cards]], rows)
 
 
+RULES = ((6, "QLoRA"), (12, "QLoRA"), (20, "LoRA or QLoRA"), (40, "LoRA or DoRA"), (80, "full"))
+
+
+def rules() -> str:
+    """The usual rule of thumb by memory, beside what the plan says for models of four sizes."""
+    models = [f"Qwen/Qwen2.5-{size}B-Instruct" for size in ("0.5", "1.5", "7", "14")]
+    titles = [hardware.table("models")[model]["title"] for model in models]
+    rows = []
+    for card, rule in RULES:
+        cells = [f"{card} GB", rule]
+        for model in models:
+            plan = hardware.plan(model, "sft", "auto", hardware.usable_gib(card), 1, 2048)
+            adam = ", 8-bit Adam" if "8bit" in plan.optim else ""
+            cells.append(f"{plan.technique} {plan.weights}{adam}" if plan.fits else "nothing")
+        rows.append(cells)
+    return markdown(["card", "rule of thumb", *titles], rows)
+
+
+# Class -> model that stands for it: the smallest card, the card for full training in 16 bits with
+# plain Adam, and a machine of eight cards that holds all of it in 32 bits.
+CLASSES = {
+    "small (< 300M)": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "medium (300M to 3B)": "Qwen/Qwen2.5-1.5B-Instruct",
+    "large (> 3B), 8B": "Qwen/Qwen3-8B",
+    "large (> 3B), 70B": "meta-llama/Llama-3.1-70B-Instruct",
+}
+CARDS = (8, 12, 16, 24, 32, 40, 48, 80, 141, 192, 288)  # GB
+
+
+def machines() -> str:
+    """Minimum, optimal and distributed hardware of a model of each size class, at 2048 tokens."""
+    rows = []
+    for title, model in CLASSES.items():
+        params = hardware.table("models")[model]["params"]
+        cells = [title]
+        for technique, optim, cards in (
+            ("lora", None, 1), ("full", "adamw_torch", 1), ("full", "adamw_torch", 8),
+        ):  # fmt: skip
+            fitting = (
+                f"{card} GB"
+                for card in CARDS
+                if hardware.plan(
+                    model, "sft", technique, hardware.usable_gib(card), cards, 2048,
+                    optim=optim, precision="bf16",
+                ).fits
+            )  # fmt: skip
+            cells.append(next(fitting, "none"))
+        # RAM: the checkpoint in 16 bits while it is loaded, twice, and 4 GB for the rest. Disk: the
+        # base, and three checkpoints of fully trained 16-bit weights with two states.
+        cells.append(f"{2 * 2 * params / 1e9 + 4:.0f} GB")
+        cells.append(f"{(2 + 3 * 6) * params / 1e9 + 10:.0f} GB")
+        rows.append(cells)
+    head = ["size", "minimum: LoRA", "optimal: full", "distributed: full, 8 cards of"]
+    return markdown([*head, "RAM", "disk, full"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -203,6 +259,8 @@ TABLES: dict[str, Callable[[], str]] = {
         checksums,
         settings,
         memory,
+        rules,
+        machines,
     )
 }
 
