@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 sys.path.insert(0, str(HOOKS))
@@ -58,27 +59,33 @@ def train(technique: str, batch: int, length: int) -> float:
 
     run = run_of(technique, batch, length)
     shape = run.shape
-    warm = torch.randn(64, 64, requires_grad=True)
-    (warm @ warm).sum().backward()  # libraries are loaded and threads are there
+
+    def built(hidden: int, layers: int) -> Any:
+        config = LlamaConfig(
+            hidden_size=hidden, intermediate_size=shape.intermediate * hidden // shape.hidden,
+            num_hidden_layers=layers, num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads, vocab_size=shape.vocab if layers > 1 else 512,
+            tie_word_embeddings=True, use_cache=False,
+        )  # fmt: skip
+        model = LlamaForCausalLM(config)
+        if technique == "lora":
+            model = get_peft_model(model, LoraConfig(r=run.lora_r, target_modules="all-linear"))
+        return model.train()
+
+    def steps(model: Any, ids: Any) -> None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trained, foreach=True)
+        for _ in range(2):
+            output = model(input_ids=ids, labels=ids)
+            output.loss.backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    # A tiny model first: code that is loaded on first use belongs to the baseline.
+    steps(built(18 * shape.heads, 1), torch.zeros((2, 8), dtype=torch.long))
     before = resident("VmRSS")
-    config = LlamaConfig(
-        hidden_size=shape.hidden, intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads, vocab_size=shape.vocab, tie_word_embeddings=True,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    model.config.use_cache = False
-    if technique == "lora":
-        model = get_peft_model(model, LoraConfig(r=run.lora_r, target_modules="all-linear"))
-    model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, foreach=True)
     ids = torch.randint(0, shape.vocab, (batch, length))
-    for _ in range(2):
-        output = model(input_ids=ids, labels=ids)
-        output.loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+    steps(built(shape.hidden, shape.layers), ids)
     return (resident("VmHWM") - before) / GIB
 
 
