@@ -40,12 +40,12 @@ def accelerate_gib(run: Run) -> float:
 def llama_factory_gib(run: Run) -> float:
     """Table in the README of hiyouga/LLaMA-Factory: GB by billions of weights.
 
-    Full bf16 8 a billion, 18 in 32 bits; LoRA 2; QLoRA 0.6 in 4 bit, 1.2 in 8.
+    Full 8 a billion in pure bf16, 18 otherwise; LoRA 2; QLoRA 1 in 8 bits, 1/2 in 4.
     """
     if run.trains_all:
         factor = 18.0 if run.weights == "fp32" else 8.0
     else:
-        factor = 2.0 if not run.held_bytes else 1.2 if run.held_bytes > 0.9 else 0.6
+        factor = 2.0 if not run.held_bytes else 1.0 if run.held_bytes > 0.9 else 0.5
     return factor * run.shape.params / GIB
 
 
