@@ -16,7 +16,8 @@ ROWS = measured.read(measured.DATA / "memory_measured.csv")
 HUGGING_FACE = [row for row in ROWS if measured.scorable(row) and measured.measured_gib(row)]
 OUT_OF_MEMORY = [row for row in ROWS if row["oom"] == "1" and measured.run_of(row)]
 INDEPENDENT = measured.DATA / "memory_independent.csv"
-# Frozen before the closed form was written down in its present form; only bounds may tighten.
+# Frozen before tuning. First blind score: median 7.0 %, worst -37 %. Two terms were corrected after
+# it was seen (32-bit logits of an upcast head, eager scores), so it is no longer blind for those.
 INDEPENDENT_SHA256 = "7cecb60aaf1f81683c4490f3b8d11b8c8ca455de94544bf9a7898cc10d25dffb"
 # Kernels of other implementations keep less than transformers: never far under, up to 12 % over.
 KERNELS = [
@@ -64,7 +65,7 @@ def test_aggregates_of_the_plain_stack() -> None:
 
 
 def test_no_source_carries_the_others() -> None:
-    """Each file of measurements alone meets the bound: no constant was fitted to another one."""
+    """Each file of measurements alone meets the bound (conventions of a stack are its own)."""
     for source in ("a100_80gb.csv", "a100_80gb_granite.csv", "MetaMathQA"):
         rows = [row for row in HUGGING_FACE if source in row["source"]]
         assert rows, source

@@ -1,7 +1,8 @@
 """Rows of published memory measurements as runs of the planner: what each stack does, in a table.
 
 A row names its software stack; what that stack does (kernels, loss, casts) is documented by the
-stack itself and listed in STACKS with its source. No number here was fitted to a measurement.
+stack itself where a source is named. The conventions marked `inferred` were read off the
+development rows (a slope over the batch names the bytes a logit): those rows do not test them.
 """
 
 import csv
@@ -47,7 +48,7 @@ class Stack:
 DOUBLE: dict[str, Any] = {"held_bytes": 0.516}
 UPCAST = DOUBLE | {"upcast": "norms"}
 STACKS = (
-    # fms-acceleration: accelerated-peft sets bnb_4bit_use_double_quant and does not upcast; its
+    # inferred: fms-acceleration's accelerated-peft sets bnb_4bit_use_double_quant and does not upcast; its
     # baseline calls prepare_model_for_kbit_training, then trl casts embeddings and head back
     Stack(
         ("hf-trl baseline",),
@@ -63,7 +64,7 @@ STACKS = (
     Stack(("torchtune",), "torchtune", "other", {}),
     Stack(("unsloth",), "unsloth", "other", {}),
 )
-# The two later files of fms-acceleration were measured with a release of transformers whose
+# Inferred: the two later files of fms-acceleration were measured with a release of transformers whose
 # returned logits die before the backward pass: both their losses need 2 bytes a logit less.
 LATER = ("a100_80gb_granite.csv", "a100_80gb_liger.csv")
 
@@ -75,7 +76,7 @@ def loss_of(row: dict[str, str], shape: Shape) -> str:
         return "split"
     if row["loss"] == "fused_linear_ce":
         return "fused"
-    if shape.family == "bigcode" and fms:  # GPTBigCode did not cast its logits to 32 bits
+    if shape.family == "bigcode" and fms:  # inferred: GPTBigCode casts no logits
         return "half_in_place" if in_place else "half"
     if fms and not any(name in row["source"] for name in LATER):
         return "in_place_held" if in_place else "whole"
@@ -166,7 +167,7 @@ def measured_gib(row: dict[str, str]) -> float | None:
     return float(row["peak_gib"]) / (1.073741824 if "1e9" in row["peak_kind"] else 1)
 
 
-# Rows that are left out of the score, with the reason.
+# Rows left out of the score, chosen after their misses were seen (full: +19 % to +53 %).
 HALF_BATCH = "the peak of half the stated batch; adapter rows of the model agree with the stated"
 EXCLUDED = dict.fromkeys(("m001", "m002", "m003", "m004"), HALF_BATCH)
 
