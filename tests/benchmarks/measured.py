@@ -48,8 +48,8 @@ class Stack:
 DOUBLE: dict[str, Any] = {"held_bytes": 0.516}
 UPCAST = DOUBLE | {"upcast": "norms"}
 STACKS = (
-    # inferred: fms-acceleration's accelerated-peft sets bnb_4bit_use_double_quant and does not upcast; its
-    # baseline calls prepare_model_for_kbit_training, then trl casts embeddings and head back
+    # inferred: accelerated-peft of fms-acceleration sets bnb_4bit_use_double_quant and does not
+    # upcast; its baseline calls prepare_model_for_kbit_training, then trl casts embeddings and head back
     Stack(
         ("hf-trl baseline",),
         "transformers + trl + peft, upcast",
@@ -64,7 +64,7 @@ STACKS = (
     Stack(("torchtune",), "torchtune", "other", {}),
     Stack(("unsloth",), "unsloth", "other", {}),
 )
-# Inferred: the two later files of fms-acceleration were measured with a release of transformers whose
+# Inferred: the two later files of fms-acceleration come from a release of transformers whose
 # returned logits die before the backward pass: both their losses need 2 bytes a logit less.
 LATER = ("a100_80gb_granite.csv", "a100_80gb_liger.csv")
 
