@@ -49,7 +49,8 @@ DOUBLE: dict[str, Any] = {"held_bytes": 0.516}
 UPCAST = DOUBLE | {"upcast": "norms"}
 STACKS = (
     # inferred: accelerated-peft of fms-acceleration sets bnb_4bit_use_double_quant and does not
-    # upcast; its baseline calls prepare_model_for_kbit_training, then trl casts embeddings and head back
+    # upcast; its baseline calls prepare_model_for_kbit_training, then trl casts embeddings and
+    # head back
     Stack(
         ("hf-trl baseline",),
         "transformers + trl + peft, upcast",
