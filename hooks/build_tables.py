@@ -9,6 +9,7 @@ import importlib.util
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,9 @@ PACKAGE = HOOKS.parent / "template" / "src" / ("{" * 2 + " package_name " + "}" 
 TARGET = HOOKS / "plan_table.json"
 sys.path.insert(0, str(HOOKS))
 
+import machines  # noqa: E402
 import planner  # noqa: E402
+import shapes  # noqa: E402
 
 GPUS = (1, 2, 4, 8)
 CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70, 140, 405, 1000, 2000)
@@ -30,7 +33,7 @@ OFFERED = {name: row for name, row in planner.TECHNIQUES.items() if row.offered}
 
 def size_class(params: float) -> str:
     """small (< 300M weights), medium (300M to 3B) or large (> 3B)."""
-    billions = params / planner.GB
+    billions = params / shapes.GB
     return "small" if billions < 0.3 else "medium" if billions <= 3 else "large"
 
 
@@ -46,7 +49,7 @@ def project_rows(name: str) -> ModuleType:
     return importlib.import_module(f"{alias}.{name}")
 
 
-def needs(shape: planner.Shape) -> dict[str, Any]:
+def needs(shape: shapes.Shape, classes: Sequence[str]) -> dict[str, Any]:
     """Need in GiB of each GPU: technique -> objective class -> sequence step -> GPU count."""
     return {
         technique: {
@@ -59,7 +62,7 @@ def needs(shape: planner.Shape) -> dict[str, Any]:
                 ]
                 for length in planner.SEQUENCE_STEPS
             ]
-            for objective_class in sorted(set(planner.OBJECTIVES.values()))
+            for objective_class in classes
         }
         for technique in OFFERED
     }
@@ -75,7 +78,7 @@ def model_rows() -> list[dict[str, Any]]:
     fields = ("title", "params", "context", "gated", "licence", "use")
     return [
         {"id": model_id, "class": size_class(row["params"])} | {name: row[name] for name in fields}
-        for model_id, row in sorted(planner.table("models").items(), key=rank)
+        for model_id, row in sorted(shapes.table("models").items(), key=rank)
         if row.get("head", "causal_lm") == "causal_lm"
     ]
 
@@ -99,7 +102,8 @@ def build() -> dict[str, Any]:
     models = model_rows()
     objectives = project_rows("objectives").OBJECTIVES
     formats = project_rows("formats").FORMATS
-    factor = planner.CARD_SHARE * planner.usable_gib(1)
+    classes = sorted({planner.OBJECTIVES[name] for name in objectives})
+    factor = machines.CARD_SHARE * machines.usable_gib(1)
     return {
         "schema": 1,
         "models": models,
@@ -111,14 +115,15 @@ def build() -> dict[str, Any]:
             for name, row in objectives.items()
         },
         "formats": {name: {"title": row.doc, "kind": row.kind} for name, row in formats.items()},
-        "objective_class": planner.OBJECTIVES,
-        "need": {row["id"]: needs(planner.known_shape(row["id"])) for row in models},
+        "objective_class": {name: planner.OBJECTIVES[name] for name in objectives},
+        "need": {row["id"]: needs(shapes.known_shape(row["id"]), classes) for row in models},
         "custom": {
-            f"{size:g}": needs(planner.typical_shape(size * planner.GB)) for size in CUSTOM_BILLIONS
+            f"{size:g}": needs(shapes.typical_shape(size * shapes.GB), classes)
+            for size in CUSTOM_BILLIONS
         },
         "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
         "cpu_custom": {
-            f"{size:g}": cpu_needs("custom", size * planner.GB) for size in CUSTOM_BILLIONS
+            f"{size:g}": cpu_needs("custom", size * shapes.GB) for size in CUSTOM_BILLIONS
         },
         "cpu_seq": CPU_SEQUENCE,
         # what a need is compared with: the card's GiB less what a plan leaves free

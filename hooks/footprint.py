@@ -6,9 +6,10 @@ counts the same tensors on the real model classes, and a test compares the two. 
 (tests/data) check the result and set no coefficient.
 """
 
+import functools
 import math
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 GIB, GB, BYTES = 2**30, 10**9, {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -101,34 +102,39 @@ class Run:
         """Whether every weight is trained."""
         return TECHNIQUES[self.technique].trains_all
 
-    def matrix(self, name: str) -> tuple[int, int]:
-        """(inputs, outputs) of a matrix of the block."""
-        shape = self.shape
-        wide, inner = shape.hidden, shape.intermediate
-        query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        return {
-            "q": (wide, query), "k": (wide, key), "v": (wide, key), "o": (query, wide),
-            "qkv": (wide, query + 2 * key), "gate": (wide, inner), "up": (wide, inner),
-            "gate_up": (wide, 2 * inner), "down": (inner, wide),
-        }[name]  # fmt: skip
-
     def target_names(self) -> list[str]:
         """Matrices with an adapter; unrecognised names mean all. Fused experts take none."""
-        known = FAMILIES[self.shape.family].matrices
-        if self.shape.experts > 1:
-            known = tuple(name for name in known if name in ("q", "k", "v", "o", "qkv"))
-        named = {name.removesuffix("_proj") for name in self.lora_targets} or set(known)
-        return [name for name in known if name in named or not named <= set(known)]
+        return [name for name, _, _ in _adapted(self.shape, self.lora_targets)]
 
     def targets(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each adapted matrix of a block."""
-        return [self.matrix(name) for name in self.target_names()]
+        return [(inputs, outputs) for _, inputs, outputs in _adapted(self.shape, self.lora_targets)]
+
+
+@functools.lru_cache(maxsize=64)
+def _adapted(shape: Shape, wanted: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    """Name, inputs and outputs of the matrices of a block that get an adapter."""
+    wide, inner = shape.hidden, shape.intermediate
+    query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    sizes = {
+        "q": (wide, query), "k": (wide, key), "v": (wide, key), "o": (query, wide),
+        "qkv": (wide, query + 2 * key), "gate": (wide, inner), "up": (wide, inner),
+        "gate_up": (wide, 2 * inner), "down": (inner, wide),
+    }  # fmt: skip
+    known = FAMILIES[shape.family].matrices
+    if shape.experts > 1:
+        known = tuple(name for name in known if name in ("q", "k", "v", "o", "qkv"))
+    named = {name.removesuffix("_proj") for name in wanted} or set(known)
+    return [(name, *sizes[name]) for name in known if name in named or not named <= set(known)]
 
 
 # `base_bytes` per frozen linear weight, 0: as its dtype; `rungs`: (dtype, optimiser), best first
 Technique = namedtuple("Technique", "title trains_all base_bytes saves_outputs offered rungs")
 HALF_RUNG = (("bf16", "adamw_torch"),)
 FULL_RUNGS = (("fp32", "adamw_torch"), ("bf16", "adamw_torch"), ("bf16", "adamw_bnb_8bit"))
+# Ways of sharing a run where a device holds whole only two layers, the embeddings and a layer's
+# gradients; the rest is spread over the devices, for offload over RAM. ddp: every device holds all.
+SHARED = frozenset(("fsdp2", "zero3", "offload"))
 # Best first. nf4 in blocks of 64, scales quantised again: 1/2 + 1/64 + 4/64/256 bytes
 TECHNIQUES = {
     "full": Technique("Full fine-tuning", True, 0, False, True, FULL_RUNGS),
@@ -138,9 +144,9 @@ TECHNIQUES = {
 }
 # Class -> (sequences of one example in a batch, frozen copies of the model beside it). A reference
 # is a copy only where all weights are trained: an adapter is switched off instead (trl does so).
-# rollouts: the figure is of the training step, without the memory of the generation.
+# reward: one score a sequence, no logits. rollouts: keys and values of the answers written count.
 OBJECTIVE_CLASSES = {"causal_lm": (1, 0), "preference": (2, 1), "unpaired": (1, 1)}
-OBJECTIVE_CLASSES |= {"reward": (2, 0), "rollouts": (1, 1)}
+OBJECTIVE_CLASSES |= {"pairs": (2, 0), "reward": (2, 0), "rollouts": (1, 1)}
 
 
 def _mode(run: Run) -> str:
@@ -219,7 +225,7 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     around = (6 + wide) * hidden * tokens
     loss = run.loss or ("tiled" if run.chunked_loss else "whole")
     loss = "half" if run.shape.family == "t5" else loss  # its loss casts nothing
-    if run.shape.family == "bert":  # scores of a few classes
+    if run.shape.family == "bert" or run.objective_class == "reward":  # a few scores
         return around
     if LOSSES[loss]:
         return (
@@ -254,10 +260,11 @@ def parts_gib(run: Run) -> dict[str, float]:
     static = weights + (0 if full else trained * trained_dtype) + states
     cast = 2.0 * shape.params if run.autocast and run.weights == "fp32" else 0
     cast = cast if full or not run.checkpointing else cast / shape.layers  # frozen: used, dropped
-    if run.sharding == "fsdp":  # two layers, the embeddings and one layer's gradients are whole
+    if run.sharding in SHARED:
         layer, cast = (shape.params - rest) / shape.layers, 0.0
         whole = 2 * layer * min(held, 2) + 2 * embedding + (2 * layer if full else 0)
-        static, gradients = static / run.world + whole, gradients / run.world
+        part = 0 if run.sharding == "offload" else 1 / run.world
+        static, gradients = static * part + whole, gradients * part
         temporaries = max(temporaries, 1)
     step = static + gradients * (1 + temporaries)
     gradients *= 2 if run.sharding == "ddp" else 1  # buckets that are exchanged
@@ -274,9 +281,18 @@ def parts_gib(run: Run) -> dict[str, float]:
     loss = static + kept + _loss_bytes(run, tokens)
     late = static + gradients + one_layer if full else backward + gradients
     peak = max(loss, backward, late, step)
+    if run.objective_class == "rollouts":  # 16-bit keys and values of every layer
+        cache = 4 * shape.kv_heads * shape.head_dim * shape.layers * tokens
+        peak = max(peak, static + cache + 6 * shape.vocab * run.micro_batch)
     found = {"weights": static - states, "optimiser": states}
     found |= {"gradients": gradients, "kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
     return {name: size / GIB for name, size in found.items()}
+
+
+def host_gib(run: Run) -> float:
+    """Weights, gradients and optimiser states of a run in GiB: what an offload puts into RAM."""
+    found = parts_gib(replace(run, sharding="none", world=1))
+    return found["weights"] + found["optimiser"] + found["gradients"]
 
 
 def peak_gib(run: Run) -> float:

@@ -1,106 +1,100 @@
 """Plan a fine-tuning run: what fits on the machine, with which settings, and why.
 
-Standard library only; footprint.py (the closed form of memory), models.toml, devices.toml and
-prices.toml lie beside this file. Published runs check the plan (tests/benchmarks/memory.py).
+Standard library only. Beside this file lie footprint.py (the closed form of memory), shapes.py
+(architectures), machines.py (devices, time and money) and their tables. Published runs check the
+plan (tests/benchmarks/memory.py).
 """
 
 import argparse
-import functools
 import math
-import re
 import sys
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
-    from .footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
+    from .footprint import (
+        HALF_RUNG,
+        OBJECTIVE_CLASSES,
+        SHARED,
+        TECHNIQUES,
+        Run,
+        Shape,
+        host_gib,
+        peak_gib,
+    )
+    from .machines import (
+        CARD_SHARE,
+        GRID_G_CO2_PER_KWH,
+        Machine,
+        expenses_of,
+        hours_of,
+        machine_of,
+        usable_gib,
+    )
+    from .shapes import find_shape, known_shape, table
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from footprint import GB, GIB, HALF_RUNG, OBJECTIVE_CLASSES, TECHNIQUES, Run, Shape, peak_gib
+    from footprint import (
+        HALF_RUNG,
+        OBJECTIVE_CLASSES,
+        SHARED,
+        TECHNIQUES,
+        Run,
+        Shape,
+        host_gib,
+        peak_gib,
+    )
+    from machines import (
+        CARD_SHARE,
+        GRID_G_CO2_PER_KWH,
+        Machine,
+        expenses_of,
+        hours_of,
+        machine_of,
+        usable_gib,
+    )
+    from shapes import find_shape, known_shape, table
 
 # Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
 # nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes and
 # sharded runs, which no published run checks, get more.
 KNOWN_FACTOR, WIDE_FACTOR, CONTEXT_GIB = 1.15, 1.3, 1.0
-CARD_SHARE = 0.97  # of a card that a plan may need
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
+# Logits that the whole loss may hold at once on a CPU: 0.25 GiB in fp32, 0.9 GiB with what the
+# backward pass keeps.
+MOST_LOGITS = 2**26
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
 CARD_STEPS = (8, 12, 16, 24, 32, 48, 80, 141, 192, 288)  # GB
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
+OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
+OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
 
 
 def need_gib(run: Run) -> float:
     """Memory that a device must have, GiB: peak with fragmentation and context."""
-    known = run.shape.sure and run.sharding != "fsdp"
+    known = run.shape.sure and run.sharding not in SHARED
     return (KNOWN_FACTOR if known else WIDE_FACTOR) * peak_gib(run) + CONTEXT_GIB
 
 
-def usable_gib(gpu_memory_gb: float) -> float:
-    """Size in GiB of a card sold as `gpu_memory_gb` GB: a GB is 10^9 bytes.
-
-    torch reports 14.56 GiB for a T4 (sold as 16), 44.4 L40 (48), 79.2 A100 (80; messages in public
-    issues): the largest shortfall is 2.3 %, inside the 3 % that a plan leaves free.
-    """
-    return gpu_memory_gb * GB / GIB
-
-
-def device_gib(row: dict[str, Any]) -> float:
-    """Memory in GiB that a device of devices.toml gives: as torch reports it, or by its GB."""
-    nominal = usable_gib(row.get("memory_gb", 0)) * row.get("memory_share", 1)
-    return float(row.get("memory_gib", nominal))
-
-
-@functools.cache
-def table(name: str) -> dict[str, dict[str, Any]]:
-    """Rows of `models`, `devices` or `prices`, by id."""
-    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def known_shape(model_id: str) -> Shape:
-    """Shape of a row of models.toml."""
-    row = table("models")[model_id]
-    return Shape(**{k: row[k] for k in Shape._fields if k in row}, sure="experts" not in row)
-
-
-def typical_shape(params: float) -> Shape:
-    """A Llama-like shape of `params` weights with a large vocabulary, rather too hungry."""
-    layers, tied = max(36, round(17 * (params / GB) ** 0.37)), params < 4 * GB
-    vocab = 262_144 if params > GB / 4 else 49_152  # else all weights would be embeddings
-    slope, square = vocab * (1 if tied else 2), 12.75 * layers
-    heads = max(1, round((math.sqrt(slope**2 + 4 * square * params) - slope) / (128 * square)))
-    sizes = (int(params), 64 * heads, 224 * heads, layers, heads, max(1, heads // 4), 64)
-    return Shape(*sizes, vocab, tied, sure=False, family="gemma3")  # keeps the most
-
-
-def find_shape(model: str, params: float | None = None) -> tuple[Shape, str]:
-    """Shape by id, folder name, `params` or a size in the name, and its origin; or ValueError."""
-    name = re.split(r"[/\\]", model.rstrip("/\\").lower())[-1]
-    for model_id in (known for known in table("models") if name == known.lower().split("/")[-1]):
-        return known_shape(model_id), f"architecture of {model_id}"
-    written = re.findall(r"(?<![\d.a-z])(\d+(?:\.\d+)?)([bm])(?![a-z\d])", name)
-    if params is None and written:
-        params = float(written[-1][0]) * (GB if written[-1][1] == "b" else 10**6)
-    if not params:
-        raise ValueError(f"model {name!r} is not in models.toml: give its number of parameters")
-    return typical_shape(params), f"a typical shape of {params / GB:.3g}B, not in models.toml"
-
-
-def find_device(name: str) -> tuple[str, dict[str, Any]]:
-    """Row of devices.toml by id or by the name that a driver reports; empty when unknown."""
-    words, rows = set(re.split(r"[^a-z0-9]+", name.lower())), table("devices").items()
-    found = (item for item in rows if name.lower() == item[0] or words.issuperset(item[1]["match"]))
-    return next(found, ("", {}))
+def fits(run: Run, machine: Machine) -> bool:
+    """Whether a run fits one GPU; always true without one: RAM is compared by the caller."""
+    return not machine.gpu or need_gib(run) <= machine.limit
 
 
 def candidates(
     base: Run, techniques: Sequence[str], precision: str, optim: str | None, eight_bit: bool
 ) -> list[Run]:
-    """Rungs of the ladder, best first; with several devices each replicated, then sharded."""
-    runs, choices = [], ("ddp", "fsdp") if base.world > 1 else ("none",)
+    """Rungs of the ladder, best first; with several devices each replicated, then sharded.
+
+    A base that is sharded already stays so.
+    """
+    choices = ("ddp", "fsdp2") if base.world > 1 else ("none",)
+    if base.sharding != "none":
+        choices = (base.sharding,)
+    runs = []
     rungs = [(name, *rung) for name in techniques for rung in TECHNIQUES[name].rungs]
     for technique, weights, optimiser in rungs:
         if "8bit" in optimiser and not (eight_bit or optim):
@@ -108,6 +102,8 @@ def candidates(
         whole = precision == "fp16" and TECHNIQUES[technique].trains_all  # fp16 cannot be trained
         weights = "fp32" if whole or "fp32" in (precision, weights) else precision
         run = replace(base, technique=technique, weights=weights, optimiser=optim or optimiser)
+        if base.sharding == "zero3" and run.trains_all:  # DeepSpeed keeps 32-bit states itself
+            run = replace(run, optimiser="deepspeed")
         runs += [replace(run, sharding=name) for name in choices]
     return list(dict.fromkeys(runs))
 
@@ -133,13 +129,15 @@ class Plan:
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     chunked_loss: bool
-    sharding: str  # "none", "ddp" or "fsdp"
+    sharding: str  # "none", "ddp", "fsdp2" or "zero3"
     peak_gib: float  # allocated, of one device
     need_gib: float  # of one device; RAM where there is none
     error_band: str  # of peak_gib
     fits: bool
     hours: list[float] | None  # [low, high]
     cost: list[float] | None  # [low, high], US dollars
+    energy_kwh: list[float] | None  # [low, high], of the devices at their largest draw
+    co2_kg: list[float] | None  # [low, high]
     reasons: dict[str, str]
     fixes: list[str]  # what would make it fit, cheapest first
 
@@ -160,8 +158,14 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
     def least(shape: Shape = run.shape, seq: int = run.seq_length, world: int = run.world) -> float:
         return least_need_gib(shape, techniques, run.objective_class, seq, world)
 
-    lora = least_need_gib(run.shape, ["lora"], run.objective_class, run.seq_length, run.world)
-    found = ["technique lora"] if "lora" not in techniques and lora <= limit else []
+    tiled, found = replace(run, chunked_loss=True), []
+    if not run.chunked_loss and need_gib(tiled) <= limit:
+        found.append(f"a loss in chunks ({need_gib(run) - need_gib(tiled):.1f} GiB less)")
+    for name in (n for n, row in TECHNIQUES.items() if row.offered and n not in techniques):
+        one = least_need_gib(run.shape, [name], run.objective_class, run.seq_length, run.world)
+        if one <= limit:
+            found.append(f"technique {name}")
+            break
     if least() <= limit:
         found.append("micro batch 1, gradient checkpointing, precision and optimiser on auto")
     shorter = [n for n in SEQUENCE_STEPS if n < run.seq_length and least(seq=n) <= limit]
@@ -172,20 +176,31 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
     found += [f"a smaller model: {m}" for m in smaller[-1:]]
     more = [n for n in (2, 4, 8) if n > run.world and least(world=n) <= limit]
     found += [f"{n} GPUs of this size" for n in more[:1]]
+    away = replace(run, sharding="offload", micro_batch=1, checkpointing=True, chunked_loss=True)
+    if need_gib(away) <= limit:
+        ram = math.ceil(host_gib(run))
+        found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
     rents = [(n, gb) for n in (run.world, 8) for gb in CARD_STEPS]
     rents = [(n, gb) for n, gb in rents if CARD_SHARE * usable_gib(gb) >= least(world=n)]
     return found + [f"{n} x a GPU with {gb} GB" for n, gb in rents[:1]]
 
 
-def _hours(run: Run, device: dict[str, Any], tokens: float) -> list[float]:
-    """Range: 6 FLOPs per active weight and token at a share of the peak rate (published runs)."""
-    shape, batch = run.shape, run.micro_batch * run.seq_length
-    idle = 3 * shape.hidden * shape.intermediate * shape.layers
-    active = shape.params - idle * (shape.experts - shape.routed)
-    share = (0.40 if TECHNIQUES[run.technique].trains_all else 0.45) * device["speed_factor"]
-    share *= min(1, batch / 2048) ** 0.5 * (0.8 if run.world > 1 else 1)
-    middle = tokens * 6 * active / (run.world * device["bf16_tflops"] * 1e12 * share) / 3600
-    return [round(middle / 1.3, 3), round(middle * 1.6, 3)]
+def _batches(
+    run: Run, machine: Machine, share: int, micro_batch: int | None, accumulation: int | None
+) -> tuple[Run, int]:
+    """The run at the largest micro batch that is useful and fits, and that largest useful one."""
+    most = GPU_TOKENS if machine.gpu else CPU_TOKENS
+    sizes = [n for n in range(1, share + 1) if share % n == 0 and n * run.seq_length <= most]
+    sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
+    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
+    return next((one for one in reversed(tried) if fits(one, machine)), tried[0]), max(
+        sizes, default=1
+    )
+
+
+def _whole_loss(run: Run, machine: Machine) -> bool:
+    """Whether the logits of a micro batch are kept whole: on a CPU, where that is faster."""
+    return not machine.gpu and run.micro_batch * run.seq_length * run.shape.vocab <= MOST_LOGITS
 
 
 # fmt: off
@@ -194,85 +209,108 @@ def plan(
     seq_length: int, *, device: str | None = None, num_nodes: int = 1, params: float | None = None,
     effective_batch_size: int = 16, tokens: float | None = None, rows: int | None = None,
     epochs: float = 1, micro_batch: int | None = None, accumulation: int | None = None,
-    checkpointing: bool | None = None, precision: str | None = None, optim: str | None = None,
+    checkpointing: bool | None = None, chunked_loss: bool | None = None,
+    precision: str | None = None, optim: str | None = None, sharding: str | None = None,
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
-    lora_dropout: float = 0.05,
+    lora_dropout: float = 0.05, cpu_threads: int | None = None,
+    prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
-    `gpu_memory_gib` as the driver reports it (see `usable_gib`), 0: CPU, None: that of `device`
-    (row of devices.toml or driver's name). `tokens` and `rows` of one epoch. `lora_targets` empty:
-    all linear layers. Raises ValueError for an unknown name or a model of unknown size.
+    Args:
+        model: id, folder with a config.json, or any name together with `params`.
+        objective: row of OBJECTIVES, or of footprint.OBJECTIVE_CLASSES.
+        technique: row of footprint.TECHNIQUES, or auto.
+        gpu_memory_gib: as the driver reports it (see `usable_gib`); 0: CPU; None: that of `device`.
+        num_gpus: of one machine.
+        seq_length: tokens of the longest example.
+        device: row of devices.toml or the driver's name: for memory, time and money.
+        num_nodes: machines.
+        params: number of weights, of a model without a known architecture.
+        tokens, rows: of one epoch; without `tokens` there are no hours.
+        lora_targets: matrices with an adapter; empty: all linear layers.
+        cpu_threads: for the hours of a run without a GPU.
+        prices: rows as in prices.toml; None: that table.
+        grid_g_co2_per_kwh: carbon intensity; None: the world's average.
+
+    Raises:
+        ValueError: an unknown name, or a model of unknown size.
     """
-    device_id, row = find_device(device or "")
-    if gpu_memory_gib is None and device and not row:
-        raise ValueError(f"device {device!r} is none of {', '.join(table('devices'))}")
-    if gpu_memory_gib is None:
-        gpu_memory_gib = device_gib(row)
     if technique not in ("auto", *TECHNIQUES) or objective not in OBJECTIVES | OBJECTIVE_CLASSES:
         raise ValueError(f"unknown technique {technique!r} or objective {objective!r}")
-    gpu, limit = gpu_memory_gib > 0, CARD_SHARE * gpu_memory_gib
-    (shape, origin), world = find_shape(model, params), max(1, num_gpus) * num_nodes
+    if sharding not in (None, "none", "ddp", "fsdp2", "zero3"):
+        raise ValueError(f"unknown sharding {sharding!r}: none, ddp, fsdp2 or zero3")
+    machine = machine_of(device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads)
+    (shape, origin), world, gpu = find_shape(model, params), machine.world, machine.gpu
     few = tokens < SMALL_DATA_TOKENS if tokens else rows is not None and rows < SMALL_DATA_ROWS
-    half = gpu and row.get("bf16", True) if bf16 is None else bf16
-    computes = precision or ("bf16" if half else "fp16" if gpu else "fp32")
+    computes = precision or ("bf16" if machine.bf16 else "fp16" if gpu else "fp32")
     names = [n for n, t in TECHNIQUES.items() if technique in (n, "auto" if t.offered else n)]
     names.sort(key=lambda name: (few or not gpu) and TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
         computes != "fp32", seq_length, micro_batch or 1,
-        gpu if checkpointing is None else checkpointing, True, gpu, "none", world,
-        lora_r, tuple(lora_targets), lora_dropout,
+        gpu if checkpointing is None else checkpointing, chunked_loss is not False, gpu,
+        sharding or "none", world, lora_r, tuple(lora_targets), lora_dropout,
     )
-    options = candidates(base, names, computes, optim, gpu and row.get("eight_bit", True))
-    def fits(run: Run) -> bool:
-        return not gpu or need_gib(run) <= limit
-    run = next(filter(fits, options), min(options, key=need_gib))
-    share, most = math.ceil(effective_batch_size / world), GPU_TOKENS if gpu else CPU_TOKENS
-    sizes = [n for n in range(1, share + 1) if share % n == 0 and n * seq_length <= most]
-    sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
-    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
-    run = next(filter(fits, reversed(tried)), tried[0])
-    if checkpointing is None and gpu and fits(replace(run, checkpointing=False)):
+    options = candidates(base, names, computes, optim, gpu and machine.row.get("eight_bit", True))
+    run = next((one for one in options if fits(one, machine)), None) or min(options, key=need_gib)
+    share = math.ceil(effective_batch_size / world)
+    run, useful = _batches(run, machine, share, micro_batch, accumulation)
+    if checkpointing is None and gpu and fits(replace(run, checkpointing=False), machine):
         run = replace(run, checkpointing=False)
+    if chunked_loss is None and _whole_loss(run, machine):
+        run = replace(run, chunked_loss=False)
     batch, accumulates = run.micro_batch, accumulation or math.ceil(share / run.micro_batch)
-    hours = cost = None
-    if row.get("bf16_tflops") and tokens and gpu:
-        hours, price = _hours(run, row, tokens * epochs), table("prices").get(device_id)
-        rates = (price["low"] * world, price["high"] * world) if price else ()
-        cost = [round(h * rate, 2) for h, rate in zip(hours, rates, strict=False)] or None
-    room = f"{limit:.1f} GiB, {CARD_SHARE:.0%} of the card" if gpu else "the RAM"
+    hours = hours_of(run, machine, tokens * epochs) if tokens else None
+    prices = table("prices") if prices is None else prices
+    expenses = expenses_of(hours, machine, prices, grid_g_co2_per_kwh)
+    room = f"{machine.limit:.1f} GiB, {CARD_SHARE:.0%} of the card" if gpu else "the RAM"
+    good = fits(run, machine)
+    need = need_gib(run)
+    whole = need_gib(replace(run, chunked_loss=False)) if run.chunked_loss else 0.0
     reasons = {
         "technique": "few training data: an adapter forgets and memorises less" if few
-        else f"{'' if fits(run) else 'none fits: '}best of {', '.join(names)} for {room}" if gpu
+        else f"{'' if good else 'none fits: '}best of {', '.join(names)} for {room}" if gpu
         else "no GPU: an adapter needs less memory and a third less work",
         "quantisation": f"a property of {run.technique}",
-        "precision": f"the {'GPU' if gpu else 'CPU'} has {'' if half else 'no '}bf16 units",
+        "precision": f"the {'GPU' if gpu else 'CPU'} has {'' if machine.bf16 else 'no '}bf16 units",
         "weights": "exact sums of small updates" if run.weights == "fp32" else "half the memory",
         "optim": "32-bit states do not fit" if "8bit" in run.optimiser else "the usual choice",
-        "per_device_train_batch_size": f"the largest up to {max(sizes, default=1)} that fits",
+        "per_device_train_batch_size": f"the largest up to {useful} that fits",
         "gradient_accumulation_steps": f"batch = {batch} x {accumulates} x {world} device(s)",
         "gradient_checkpointing": "saves memory that is needed" if run.checkpointing
         else "all activations fit" if gpu else "slower, and RAM is larger than a card",
-        "sharding": f"{world} device(s), each with {'a part' if run.sharding == 'fsdp' else 'all'}",
+        "chunked_loss": f"whole logits need {whole - need:.1f} GiB more" if run.chunked_loss
+        else "whole logits are faster on a CPU, and small here",
+        "sharding": f"{world} device(s), each with {'a part' if run.sharding in SHARED else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
+    if expenses["energy_kwh"]:
+        reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
+        stated = grid_g_co2_per_kwh is not None
+        grid = f"{grid_g_co2_per_kwh:g}" if stated else f"{GRID_G_CO2_PER_KWH}, the world's average"
+        reasons["co2_kg"] = f"g CO2e/kWh: {grid}"
     fixed = {"precision": precision, "optim": optim, "per_device_train_batch_size": micro_batch}
     fixed |= {"technique": technique != "auto", "gradient_accumulation_steps": accumulation}
-    fixed |= {"gradient_checkpointing": checkpointing is not None}
+    fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
+    fixed |= {"chunked_loss": chunked_loss is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
-    sure = shape.sure and gpu and world == 1
-    band = "about 5 %, by simulation" if sure else "about 25 %, not yet validated"
-    if sure and (run.weights, run.optimiser) == HALF_RUNG[0]:
-        band = "-5 % to +5 % on published runs"
     return Plan(
         run.technique, "nf4" if TECHNIQUES[run.technique].base_bytes else "none", computes,
-        run.weights, run.optimiser, batch, accumulates, run.checkpointing, run.chunked_loss,
-        run.sharding, round(peak_gib(run), 2), round(need_gib(run), 2),
-        band,
-        fits(run), hours, cost, reasons, [] if fits(run) else _fixes(run, names, limit),
+        run.weights, "adamw_torch" if run.optimiser == "deepspeed" else run.optimiser, batch,
+        accumulates, run.checkpointing, run.chunked_loss, run.sharding, round(peak_gib(run), 2),
+        round(need, 2), _band(run, machine), good, hours, **expenses, reasons=reasons,
+        fixes=[] if good else _fixes(run, names, machine.limit),
     )
 # fmt: on
+
+
+def _band(run: Run, machine: Machine) -> str:
+    """How far the predicted peak may be off, and how that is known."""
+    if not (run.shape.sure and machine.gpu and run.world == 1):
+        return "about 25 %, not yet validated"
+    published = (run.weights, run.optimiser) == HALF_RUNG[0]
+    return "-5 % to +5 % on published runs" if published else "about 5 %, by simulation"
 
 
 def main() -> None:
@@ -283,7 +321,10 @@ def main() -> None:
     parser.add_argument("--technique", default="auto", choices=["auto", *TECHNIQUES])
     parser.add_argument("--gpu-memory-gb", type=float, help="nominal GB of one GPU; 0: CPU")
     parser.add_argument("--num-gpus", type=int, default=1)
+    parser.add_argument("--num-nodes", type=int, default=1)
     parser.add_argument("--seq-length", type=int, default=2048, help="tokens")
+    parser.add_argument("--tokens", type=float, help="of one epoch: for hours and cost")
+    parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--device", help="a row of devices.toml")
     parser.add_argument("--params", type=float, help="number of weights of a model of your own")
     asked = vars(parser.parse_args())

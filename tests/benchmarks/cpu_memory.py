@@ -21,6 +21,7 @@ HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 sys.path.insert(0, str(HOOKS))
 
 import planner  # noqa: E402
+import shapes  # noqa: E402
 from footprint import GIB, Run  # noqa: E402
 
 LAYERS = 12
@@ -34,7 +35,7 @@ RUNS = [
 
 def run_of(technique: str, batch: int, length: int) -> Run:
     """The run as the closed form sees it."""
-    shape = planner.known_shape("HuggingFaceTB/SmolLM2-135M-Instruct")
+    shape = shapes.known_shape("HuggingFaceTB/SmolLM2-135M-Instruct")
     block = (shape.params - shape.vocab * shape.hidden - shape.hidden) // shape.layers
     shape = shape._replace(layers=LAYERS, params=shape.params - (shape.layers - LAYERS) * block)
     return Run(

@@ -15,7 +15,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "hooks"))
 
+import machines  # noqa: E402
 import planner  # noqa: E402
+import shapes  # noqa: E402
 from footprint import Run, Shape  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
@@ -101,7 +103,7 @@ def shape_of(model: str) -> Shape | None:
             )
             return Shape(*counts, sure=counts[-1] == 1, family=family)
     try:
-        return planner.find_shape(model)[0]
+        return shapes.find_shape(model)[0]
     except ValueError:
         return None
 
@@ -126,7 +128,7 @@ def run_of(row: dict[str, str]) -> Run | None:
         return None
     stack = stack_of(row)
     devices = int(row["n_gpus"] or 1)
-    sharding = "none" if devices == 1 else "ddp" if row["sharding"] in ("ddp", "") else "fsdp"
+    sharding = "none" if devices == 1 else "ddp" if row["sharding"] in ("ddp", "") else "fsdp2"
     changes: dict[str, Any] = dict(stack.changes)
     changes.pop("held_bytes", None)
     if not row["quant"]:
@@ -182,13 +184,13 @@ def scorable(row: dict[str, str]) -> bool:
 
 def card_gib(row: dict[str, str]) -> float:
     """Memory in GiB of the row's card: as torch reports it where the card is known."""
-    found = planner.find_device(row["gpu"].replace("A10G", "A10").replace("RTX", "RTX "))[1]
+    found = machines.find_device(row["gpu"].replace("A10G", "A10").replace("RTX", "RTX "))[1]
     nominal = float(row["gpu_mem_gb"] or 0)
     if found and abs(found["memory_gb"] - nominal) <= 1:
-        return planner.device_gib(found)
-    return planner.usable_gib(nominal)
+        return machines.device_gib(found)
+    return machines.usable_gib(nominal)
 
 
 def fits(row: dict[str, str], run: Run) -> bool:
     """What the planner says of a run on the row's card."""
-    return planner.need_gib(run) <= planner.CARD_SHARE * card_gib(row)
+    return planner.need_gib(run) <= machines.CARD_SHARE * card_gib(row)

@@ -6,13 +6,12 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from . import hardware
 from .config import Config
 from .errors import Problem, UserError
 from .hardware import Plan
 from .model_wrapper import Device
 from .objectives import OBJECTIVES
-from .planning import parameter_count
+from .planning import planned_shape
 from .techniques import TECHNIQUES
 
 SMALL_MODEL = 300e6  # weights; the size class "small"
@@ -81,7 +80,7 @@ def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
     """Return the peak step size and why it was taken."""
     if config.train.learning_rate != "auto":
         return config.train.learning_rate, "set by the user"
-    shape, _ = hardware.find_shape(config.model.model_name_or_path, parameter_count(config))
+    shape = planned_shape(config)
     row = TECHNIQUES[plan.technique]
     small = shape.params < SMALL_MODEL
     rate = row.small_learning_rate if small else row.learning_rate

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import hardware
+from . import shapes
 from .config import Config
 from .errors import Problem, UserError
 from .licences import use_warnings
@@ -121,7 +121,7 @@ def _tracker(config: Config) -> str:
 
 
 def _plan(config: Config) -> str:
-    known = hardware.table("models").get(config.model.model_name_or_path)
+    known = shapes.table("models").get(config.model.model_name_or_path)
     if known and config.train.max_length > known["context"]:
         found = f"{config.train.max_length} tokens, and the model reads {known['context']}"
         raise UserError(Problem("train.max_length", found, f"at most {known['context']}"))

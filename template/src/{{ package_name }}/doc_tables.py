@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from . import hardware
+from . import hardware, machines, shapes
 from .behaviour import BEHAVIOURS
 from .benchmarks import FILE as BENCHMARKS
 from .benchmarks import read_rows
@@ -174,13 +174,13 @@ def memory() -> str:
     """One line per model of the table: GiB on one card at 2048 tokens, and the technique."""
     cards = (8, 12, 16, 24, 48, 80)
     rows = []
-    for model_id, model in hardware.table("models").items():
+    for model_id, model in shapes.table("models").items():
         if "head" in model:  # no objective trains it yet
             continue
         cells = [model["title"], f"{model['params'] / 1e9:.2g}B"]
         length = min(2048, model["context"])
         for card in cards:
-            plan = hardware.plan(model_id, "sft", "auto", hardware.usable_gib(card), 1, length)
+            plan = hardware.plan(model_id, "sft", "auto", machines.usable_gib(card), 1, length)
             cells.append(f"{plan.technique} {plan.need_gib:.1f}" if plan.fits else "no")
         rows.append(cells)
     return markdown(["model", "parameters", *[f"{card} GB" for card in cards]], rows)
@@ -192,12 +192,12 @@ RULES = ((6, "QLoRA"), (12, "QLoRA"), (20, "LoRA or QLoRA"), (40, "LoRA or DoRA"
 def rules() -> str:
     """The usual rule of thumb by memory, beside what the plan says for models of four sizes."""
     models = [f"Qwen/Qwen2.5-{size}B-Instruct" for size in ("0.5", "1.5", "7", "14")]
-    titles = [hardware.table("models")[model]["title"] for model in models]
+    titles = [shapes.table("models")[model]["title"] for model in models]
     rows = []
     for card, rule in RULES:
         cells = [f"{card} GB", rule]
         for model in models:
-            plan = hardware.plan(model, "sft", "auto", hardware.usable_gib(card), 1, 2048)
+            plan = hardware.plan(model, "sft", "auto", machines.usable_gib(card), 1, 2048)
             adam = ", 8-bit Adam" if "8bit" in plan.optim else ""
             cells.append(f"{plan.technique} {plan.weights}{adam}" if plan.fits else "nothing")
         rows.append(cells)
@@ -215,11 +215,11 @@ CLASSES = {
 CARDS = (8, 12, 16, 24, 32, 40, 48, 80, 141, 192, 288)  # GB
 
 
-def machines() -> str:
+def size_classes() -> str:
     """Minimum, optimal and distributed hardware of a model of each size class, at 2048 tokens."""
     rows = []
     for title, model in CLASSES.items():
-        params = hardware.table("models")[model]["params"]
+        params = shapes.table("models")[model]["params"]
         cells = [title]
         for technique, optim, cards in (
             ("lora", None, 1), ("full", "adamw_torch", 1), ("full", "adamw_torch", 8),
@@ -228,7 +228,7 @@ def machines() -> str:
                 f"{card} GB"
                 for card in CARDS
                 if hardware.plan(
-                    model, "sft", technique, hardware.usable_gib(card), cards, 2048,
+                    model, "sft", technique, machines.usable_gib(card), cards, 2048,
                     optim=optim, precision="bf16",
                 ).fits
             )  # fmt: skip
@@ -260,7 +260,7 @@ TABLES: dict[str, Callable[[], str]] = {
         settings,
         memory,
         rules,
-        machines,
+        size_classes,
     )
 }
 

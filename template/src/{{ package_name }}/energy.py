@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .hardware import find_device
+from .machines import find_device
 
 JOULES_PER_KWH = 3.6e6
 # codecarbon/core/cpu.py (DEFAULT_POWER_PER_CORE): what CodeCarbon takes for a CPU it does not know.

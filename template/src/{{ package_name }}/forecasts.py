@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import hardware
+from . import hardware, shapes
 from .config import Config, load_config
 from .errors import Problem, UserError
 from .footprint import Run
 from .hardware import Plan
 from .model_wrapper import Device
-from .planning import make_plan, parameter_count
+from .planning import make_plan, planned_model, planned_shape, training_size
 
 RUNS = Path("runs/memory.csv")
 COLUMNS = (
@@ -31,10 +31,9 @@ SHORT = {
 
 def planned_run(config: Config, plan: Plan, device: Device) -> Run:
     """Return the run of a plan as the closed form and the simulation see it."""
-    shape, _ = hardware.find_shape(config.model.model_name_or_path, parameter_count(config))
     targets = config.lora.lora_target_modules
     return Run(
-        shape,
+        planned_shape(config),
         plan.technique,
         hardware.OBJECTIVES[config.objective],
         plan.weights,
@@ -74,22 +73,14 @@ def simulated(run: Run) -> str:
 
 def grid(config: Config) -> str:
     """Return GiB needed by each technique on each device of devices.toml; `no`: does not fit."""
-    rows = []
-    for name, device in hardware.table("devices").items():
+    rows, (model, params) = [], planned_model(config)
+    for name, device in shapes.table("devices").items():
         cells = [f"{name:9} {device['memory_gb']:4.0f} GB"]
         for technique in hardware.TECHNIQUES:
             plan = hardware.plan(
-                config.model.model_name_or_path,
-                config.objective,
-                technique,
-                hardware.device_gib(device),
-                1,
-                config.train.max_length,
-                device=name,
-                params=parameter_count(config),
-                micro_batch=1,
-                checkpointing=True,
-            )
+                model, config.objective, technique, None, 1, config.train.max_length,
+                device=name, params=params, micro_batch=1, checkpointing=True,
+            )  # fmt: skip
             cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
         rows.append("".join(cells))
     head = " " * 17 + "".join(name.rjust(8) for name in hardware.TECHNIQUES)
@@ -111,8 +102,9 @@ def other_values(
             raise UserError(Problem("--what-if", repr(change), "key=value, for example seq=8192"))
     pairs = [change.split("=", 1) for change in changes]
     given = [f"{SHORT.get(key, key)}={value}" for key, value in pairs]
-    before = make_plan(load_config(path, list(overrides)), device, None).as_dict()
-    after = make_plan(load_config(path, [*overrides, *given]), device, None).as_dict()
+    now, then = load_config(path, list(overrides)), load_config(path, [*overrides, *given])
+    before = make_plan(now, device, *training_size(now)).as_dict()
+    after = make_plan(then, device, *training_size(then)).as_dict()
     names = [name for name in before if name not in ("reasons", "fixes")]
     lines = [f"{'':28} {'now':>14} {' '.join(changes):>18}"]
     for name in names:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from . import hardware
+from . import machines, shapes
 from .errors import Problem, UserError
 from .utils import write_text
 
@@ -141,8 +141,8 @@ def find_price(device: str, price_per_hour: float | None) -> Price | str:
     """
     if price_per_hour is not None:
         return Price(price_per_hour, price_per_hour, "--price-per-hour", "")
-    found = hardware.find_device(device)[0]
-    row = hardware.table("prices").get(found)
+    found = machines.find_device(device)[0]
+    row = shapes.table("prices").get(found)
     if row is None:
         return f"prices.toml has no price of {device}; give --price-per-hour"
     return Price(row["low"], row["high"], f"prices.toml, {row['as_of']}", DOLLARS)

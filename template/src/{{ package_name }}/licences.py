@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .config import Config
-from .hardware import table
+from .shapes import table
 
 AS_OF = "2026-11-23"  # day on which the terms below were read
 USES = ("research", "commercial", "clinical", "internal")

@@ -8,9 +8,6 @@ from .errors import Problem, UserError
 from .formats import FORMATS, Format
 
 IGNORED = -100  # label of a token that carries no loss
-# Largest number of logits that the plain loss may hold at once: 0.25 GiB of fp32, and about
-# 0.9 GiB with what the backward pass keeps. Larger batches take TRL's tiled loss.
-MOST_LOGITS = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,9 @@ def _sft_classes() -> tuple[Any, Any]:
     from trl import SFTConfig, SFTTrainer
 
     class LanguageModelTrainer(SFTTrainer):
-        """TRL's trainer with a loss that is faster on a CPU."""
+        """TRL's trainer with a loss that is faster where its logits need not be kept small."""
 
-        @property
-        def vocabulary_size(self) -> int:
-            model: Any = self.model
-            return model.config.get_text_config().vocab_size
+        whole_loss = False  # set from the plan
 
         def compute_loss(
             self,
@@ -58,14 +52,12 @@ def _sft_classes() -> tuple[Any, Any]:
             return_outputs: bool = False,
             num_items_in_batch: Any = None,
         ) -> Any:
-            # On a GPU TRL's fused head saves memory and skips tokens without a label. On a
-            # CPU it does neither, and it adds entropy and accuracy over the whole vocabulary.
+            # TRL's loss in tiles saves memory, and skips tokens without a label. It costs entropy
+            # and accuracy over the whole vocabulary, which a CPU feels.
             options: Any = self.args
             plain = options.loss_type == "nll" and self.label_smoother is None
             alone = self.accelerator.num_processes == 1 and not self.aux_loss_enabled
-            on_cpu = options.device.type == "cpu" and not return_outputs
-            logits = inputs["labels"].numel() * self.vocabulary_size
-            if on_cpu and plain and alone and logits <= MOST_LOGITS:
+            if self.whole_loss and plain and alone and not return_outputs:
                 loss, accuracy = labelled_loss(model, inputs, num_items_in_batch)
                 if not model.training:
                     # Under the name that TRL's own loss logs it with.

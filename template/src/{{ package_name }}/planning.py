@@ -3,20 +3,26 @@
 import dataclasses
 import io
 import json
+import os
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from . import hardware
+from . import hardware, machines, shapes
 from .config import Config
 from .errors import Problem, UserError
+from .footprint import Shape
 from .hardware import Plan
 from .model_wrapper import Device, detect_device, find_installed
-from .utils import sha256_json, write_text
+from .utils import read_json, sha256_json, write_text
 
 LOCK = Path("configs/plan.lock.yaml")
+PRICES = Path("configs/prices.toml")  # of the project: rows go before those of the package
+REPORT = "report.json"  # of the preparation
 HEAD = "# Written by scripts/plan.py for this machine; do not edit, set the values in the config.\n"
 # Sections that decide a plan; a change of any other keeps it.
 SECTIONS = ("objective", "technique", "model", "lora", "train", "hardware")
@@ -40,15 +46,16 @@ def resolve_plan(
     """
     present = device is None
     device = device or detect_device()
-    rows = training_rows(config)
-    key = {"config": _config_hash(config), "device": device.as_dict(), "rows": rows}
+    size = training_size(config)
+    key = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
+    key["prices"] = sha256_json(own_prices(config))
     lock = config.path(LOCK)
     then = _read_lock(lock)
     plan = _kept_plan(then, key) if present else None
     if plan is not None:
         note = f"as in {LOCK}"
     else:
-        plan = make_plan(config, device, rows)
+        plan = make_plan(config, device, *size)
         note = _why_new(then, key)
         if present and write:
             _write_lock(lock, key, plan)
@@ -57,8 +64,10 @@ def resolve_plan(
     return plan, device, note
 
 
-def make_plan(config: Config, device: Device, rows: int | None) -> Plan:
-    """Ask the planner; `rows` is the number of training examples, None before preparation.
+def make_plan(
+    config: Config, device: Device, rows: int | None, tokens: float | None = None
+) -> Plan:
+    """Ask the planner; `rows` and `tokens` of the training split, None before preparation.
 
     Raises:
         UserError: the model's size is unknown.
@@ -66,18 +75,20 @@ def make_plan(config: Config, device: Device, rows: int | None) -> Plan:
     train, lora = config.train, config.lora
     targets = lora.lora_target_modules
     on_gpu = device.kind == "cuda"
+    model, params = planned_model(config)
     try:
         plan = hardware.plan(
-            config.model.model_name_or_path,
+            model,
             config.objective,
             config.technique,
             device.memory_gib if on_gpu else 0,
             min(device.count, 1),  # one process; more GPUs need a launcher
             train.max_length,
             device=device.name if on_gpu else None,
-            params=parameter_count(config),
+            params=params,
             effective_batch_size=train.effective_batch_size,
             rows=rows,
+            tokens=tokens,
             epochs=train.num_train_epochs,
             micro_batch=_unless_auto(train.per_device_train_batch_size),
             accumulation=_unless_auto(train.gradient_accumulation_steps),
@@ -88,10 +99,12 @@ def make_plan(config: Config, device: Device, rows: int | None) -> Plan:
             lora_r=lora.lora_r,
             lora_targets=() if isinstance(targets, str) else targets,
             lora_dropout=lora.lora_dropout,
+            cpu_threads=os.cpu_count(),
+            prices=own_prices(config),
+            grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
         )
     except ValueError as error:
-        fix = "use a model of models.toml, or a local folder with config.json"
-        raise UserError(Problem("model.model_name_or_path", str(error), fix=fix)) from None
+        raise _unknown_model(error) from None
     if device.count > 1:
         reason = f"1 of the {device.count} GPUs is used: training runs in one process"
         plan.reasons["devices"] = reason
@@ -108,43 +121,90 @@ def require_fit(plan: Plan, device: Device) -> None:
     if plan.fits and plan.need_gib <= device.memory_gib:
         return
     found = f"{plan.need_gib:.1f} GiB needed, {device.memory_gib:.1f} GiB there ({device.name})"
-    # Training runs in one process, so more GPUs of any kind would not help.
-    fixes = [fix for fix in plan.fixes if "GPUs" not in fix]
+    # Training runs in one process, so more GPUs or a launcher would not help.
+    fixes = [fix for fix in plan.fixes if "GPUs" not in fix and "offload" not in fix]
     fixes = fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
     raise UserError(Problem("plan", found, fix="; or ".join(fixes)))
 
 
-def training_rows(config: Config) -> int | None:
-    """Return the examples in the prepared training split; None before preparation."""
-    path = config.path(config.data.prepared) / "train.jsonl"
-    if not path.is_file():
-        return None
-    with path.open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
+def training_size(config: Config) -> tuple[int | None, float | None]:
+    """Return the examples of the prepared training split and their tokens.
 
-
-def parameter_count(config: Config) -> float | None:
-    """Return the weights of a model on this disk, from its config.json, or as configured.
-
-    None where neither is known. Counts embeddings, attention, a gated feed-forward block and
-    norms, which is exact for the Llama family and near for others.
+    None before preparation. The tokens are the examples times the mean length of all splits, as
+    the report of the preparation counted it (estimated where it had no tokenizer).
     """
-    if config.model.params_billions is not None:
-        return config.model.params_billions * 1e9
+    folder = config.path(config.data.prepared)
+    path, report = folder / "train.jsonl", folder / REPORT
+    if not path.is_file():
+        return None, None
+    with path.open("rb") as lines:
+        rows = sum(1 for line in lines if line.strip())
+    found = read_json(report).get("tokens") if report.is_file() else None
+    if not found or not sum(found["histogram"]["counts"]):
+        return rows, None
+    edges, counts = found["histogram"]["edges"], found["histogram"]["counts"]
+    middles = ((a + b) / 2 for a, b in pairwise(edges))
+    total = sum(middle * count for middle, count in zip(middles, counts, strict=True))
+    return rows, round(rows * total / sum(counts))
+
+
+def planned_model(config: Config) -> tuple[str, float | None]:
+    """Return the model as the planner is asked for it, and its weights where they are stated.
+
+    A model of models.toml is asked for by its id, any other that lies on this disk by its folder,
+    whose config.json says the architecture.
+    """
+    name, billions = config.model.model_name_or_path, config.model.params_billions
+    params = None if billions is None else billions * 1e9
+    if name in shapes.table("models"):
+        return name, params
     source = find_installed(config)
-    if source is None:
-        return None
-    shape = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
-    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    if any(not isinstance(shape.get(name), int) for name in (*names, "vocab_size")):
-        return None
-    hidden, inner, layers, heads = (shape[name] for name in names)
-    head_dim = shape.get("head_dim") or hidden // heads
-    key_values = (shape.get("num_key_value_heads") or heads) * head_dim
-    attention = 2 * hidden * heads * head_dim + 2 * hidden * key_values
-    block = attention + 3 * hidden * inner + 2 * hidden
-    embeddings = shape["vocab_size"] * hidden * (1 if shape.get("tie_word_embeddings") else 2)
-    return float(embeddings + layers * block + hidden)
+    return str(source.path) if source else name, params
+
+
+def planned_shape(config: Config) -> Shape:
+    """Return the architecture that the plan counts with.
+
+    Raises:
+        UserError: the model's size is unknown.
+    """
+    try:
+        return shapes.find_shape(*planned_model(config))[0]
+    except ValueError as error:
+        raise _unknown_model(error) from None
+
+
+def own_prices(config: Config) -> dict[str, Any]:
+    """Return the rental prices: prices.toml of the package, with the rows of configs/prices.toml.
+
+    Raises:
+        UserError: the project's file is no TOML, or a row lacks `low` or `high`.
+    """
+    path = config.path(PRICES)
+    if not path.is_file():
+        return shapes.table("prices")
+    fix = "write rows as in src/*/prices.toml: [device], low = 1.0, high = 2.0, as_of, source"
+    try:
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(Problem(str(path), str(error), fix=fix)) from None
+    problems = [
+        Problem(f"{path}, row {name}", "no prices that make sense", "0 < low <= high, in USD", fix)
+        for name, row in rows.items()
+        if not (isinstance(row, dict) and _is_range(row.get("low"), row.get("high")))
+    ]
+    if problems:
+        raise UserError(*problems)
+    return shapes.table("prices") | rows
+
+
+def _is_range(low: Any, high: Any) -> bool:
+    return all(isinstance(x, int | float) for x in (low, high)) and 0 < low <= high
+
+
+def _unknown_model(error: ValueError) -> UserError:
+    fix = "use a model of models.toml, a local folder with config.json, or model.params_billions"
+    return UserError(Problem("model.model_name_or_path", str(error), fix=fix))
 
 
 def configured_device(config: Config) -> Device:
@@ -153,7 +213,7 @@ def configured_device(config: Config) -> Device:
     if not section.gpu_memory_gb or not section.num_gpus:
         fix = "set hardware.gpu_memory_gb and hardware.num_gpus"
         raise UserError(Problem("hardware", "the configuration names no GPU", fix=fix))
-    memory = round(hardware.usable_gib(section.gpu_memory_gb), 1)
+    memory = round(machines.usable_gib(section.gpu_memory_gb), 1)
     return Device("cuda", f"GPU with {section.gpu_memory_gb:g} GB", memory, section.num_gpus, True)
 
 
@@ -188,9 +248,10 @@ def _why_new(lock: dict[str, Any], key: dict[str, Any]) -> str:
     then = lock.get("key")
     if not isinstance(then, dict):
         return "planned for this machine"
-    changed = [name for name in ("device", "config", "rows") if then.get(name) != key[name]]
-    words = {"device": "another device", "config": "other settings", "rows": "other data"}
-    return f"planned anew: {', '.join(words[name] for name in changed) or 'other planner'}"
+    words = {"device": "another device", "config": "other settings", "data": "other data"}
+    words["prices"] = "other prices"
+    changed = [text for name, text in words.items() if then.get(name) != key[name]]
+    return f"planned anew: {', '.join(changed) or 'other planner'}"
 
 
 def _write_lock(path: Path, key: dict[str, Any], plan: Plan) -> None:

@@ -204,6 +204,7 @@ def build_trainer(
         processing_class=loaded.tokenizer,
         callbacks=callbacks,
     )
+    trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     return trainer
 

@@ -1,0 +1,131 @@
+"""Architectures as counts: a row of models.toml, a config.json, or a guess from a size.
+
+Standard library only; models.toml, devices.toml and prices.toml lie beside this file.
+"""
+
+import functools
+import json
+import math
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from .footprint import FAMILIES, GB, Shape
+else:  # loaded by path, beside a script
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from footprint import FAMILIES, GB, Shape
+
+# `model_type` of a config.json -> row of FAMILIES that the simulation was compared on. Others are
+# planned as `gemma3`, which keeps the most, and with the wider margin.
+MODEL_TYPES = {
+    "llama": "llama", "mistral": "llama", "mixtral": "llama", "qwen2": "llama",
+    "smollm3": "llama", "qwen3": "qwen3", "qwen3_moe": "qwen3", "olmoe": "qwen3",
+    "gemma": "gemma", "gemma3_text": "gemma3", "olmo2": "olmo2", "phi3": "phi3",
+    "starcoder2": "starcoder2", "gpt_bigcode": "bigcode", "gpt2": "gpt2", "bert": "bert",
+    "roberta": "bert", "t5": "t5",
+}  # fmt: skip
+# Size -> its names in config.json, the first that is there counts
+NAMES = {
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "intermediate": ("moe_intermediate_size", "intermediate_size", "n_inner", "d_ff"),
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "kv_heads": ("num_key_value_heads",),
+    "head_dim": ("head_dim", "d_kv"),
+    "vocab": ("vocab_size",),
+    "experts": ("num_local_experts", "num_experts"),
+    "routed": ("num_experts_per_tok",),
+    "positions": ("n_positions", "max_position_embeddings"),
+}
+# Families whose head shares the embedding unless config.json says otherwise (transformers 5.23)
+TIED = frozenset(("gemma", "gemma3", "starcoder2", "bigcode", "gpt2", "bert", "t5"))
+LEARNED_POSITIONS = frozenset(("gpt2", "bigcode", "bert"))
+
+
+@functools.cache
+def table(name: str) -> dict[str, dict[str, Any]]:
+    """Rows of `models`, `devices` or `prices`, by id."""
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def known_shape(model_id: str) -> Shape:
+    """Shape of a row of models.toml."""
+    row = table("models")[model_id]
+    return Shape(**{k: row[k] for k in Shape._fields if k in row}, sure="experts" not in row)
+
+
+def typical_shape(params: float) -> Shape:
+    """A Llama-like shape of `params` weights with a large vocabulary, rather too hungry."""
+    layers, tied = max(36, round(17 * (params / GB) ** 0.37)), params < 4 * GB
+    vocab = 262_144 if params > GB / 4 else 49_152  # else all weights would be embeddings
+    slope, square = vocab * (1 if tied else 2), 12.75 * layers
+    heads = max(1, round((math.sqrt(slope**2 + 4 * square * params) - slope) / (128 * square)))
+    sizes = (int(params), 64 * heads, 224 * heads, layers, heads, max(1, heads // 4), 64)
+    return Shape(*sizes, vocab, tied, sure=False, family="gemma3")  # keeps the most
+
+
+def configured_shape(config: dict[str, Any]) -> Shape | None:
+    """Shape of a transformers config.json; None where it lacks a size that is needed.
+
+    The number of weights is that of embeddings, attention, feed-forward block, routers and norms;
+    biases are left out (below 0.1 % of a Qwen2.5 or a GPT-2).
+    """
+    config = config.get("text_config") or config  # the language part of a vision-language model
+    kind = str(config.get("model_type", ""))
+    family = MODEL_TYPES.get(kind, "gemma3")
+    found = {size: _first(config, names) for size, names in NAMES.items()}
+    found["intermediate"] = found["intermediate"] or 4 * (found["hidden"] or 0)
+    found["kv_heads"] = 1 if config.get("multi_query") else found["kv_heads"] or found["heads"]
+    if not all(found[size] for size in ("hidden", "layers", "heads", "kv_heads", "vocab")):
+        return None
+    sizes: dict[str, int] = {size: value or 1 for size, value in found.items()}
+    sizes["head_dim"] = found["head_dim"] or sizes["hidden"] // sizes["heads"]
+    positions = sizes.pop("positions") * (family in LEARNED_POSITIONS)
+    tied = bool(config.get("tie_word_embeddings", family in TIED))
+    gated = FAMILIES[family].gated or str(config.get("feed_forward_proj", "")).startswith("gated")
+    sure = kind in MODEL_TYPES and sizes["experts"] == 1 and gated == FAMILIES[family].gated
+    shape = Shape(0, tied=tied, sure=sure, family=family, **sizes)
+    return shape._replace(params=_weights(shape, gated) + positions * shape.hidden)
+
+
+def _first(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    values = (config.get(name) for name in names)
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+
+def _weights(shape: Shape, gated: bool) -> int:
+    hidden, query = shape.hidden, shape.heads * shape.head_dim
+    attention = 2 * hidden * (query + shape.kv_heads * shape.head_dim)
+    experts = shape.experts * (3 if gated else 2) * hidden * shape.intermediate
+    block = attention + experts + 2 * hidden + (shape.experts > 1) * hidden * shape.experts
+    if shape.family == "t5":  # a layer of each half, and the attention between them
+        block = 2 * block + attention + hidden
+    return shape.vocab * hidden * (1 if shape.tied else 2) + shape.layers * block + hidden
+
+
+def find_shape(model: str, params: float | None = None) -> tuple[Shape, str]:
+    """Shape of a model and where it comes from.
+
+    In this order: `config.json` of a folder of that name; the row of models.toml with that id or
+    folder name; `params` weights; a size in the name ("360m"). Raises ValueError otherwise.
+    """
+    name = re.split(r"[/\\]", model.rstrip("/\\").lower())[-1]
+    file = Path(model) / "config.json"
+    if file.is_file():
+        try:
+            shape = configured_shape(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, AttributeError):
+            raise ValueError(f"{file} is no configuration of a model") from None
+        if shape is not None:
+            return shape, "architecture of its config.json"
+    for model_id in (known for known in table("models") if name == known.lower().split("/")[-1]):
+        return known_shape(model_id), f"architecture of {model_id}"
+    written = re.findall(r"(?<![\d.a-z])(\d+(?:\.\d+)?)([bm])(?![a-z\d])", name)
+    if params is None and written:
+        params = float(written[-1][0]) * (GB if written[-1][1] == "b" else 10**6)
+    if not params:
+        raise ValueError(f"model {name!r} is not in models.toml: give its number of parameters")
+    return typical_shape(params), f"a typical shape of {params / GB:.3g}B, not in models.toml"
