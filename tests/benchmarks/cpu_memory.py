@@ -6,7 +6,11 @@ Each run is a process of its own: a model with random weights of SmolLM2-135M's 
 cut to keep it short), two steps of AdamW in 32 bits. The peak is that of the resident set above the
 one before the model was built. glibc keeps freed blocks of up to 32 MB (its threshold grows), which
 made the resident set 10 to 45 % larger than the live tensors here; so its threshold is fixed at
-1 MB, and --default measures with glibc's own. The last line printed is one JSON object.
+1 MB, and --default measures with glibc's own.
+
+Then the loss: on whole logits, and in the tiles of trl (4,096 tokens by 32,768 entries of the
+vocabulary), with the vocabularies of SmolLM2 and of Gemma 3; GiB and seconds of the second step.
+The last line printed is one JSON object.
 """
 
 import json
@@ -14,6 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,9 @@ import shapes  # noqa: E402
 from footprint import GIB, Run  # noqa: E402
 
 LAYERS = 12
+LOSS_LAYERS = 2  # the head is what is compared
+# (vocabulary, sequence) of the runs that compare whole logits with tiles, LoRA, micro batch 1
+LOSSES = [(49_152, 1024), (49_152, 4096), (262_144, 1024), (262_144, 2048)]
 THRESHOLDS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")  # bytes
 # (technique, micro batch, sequence)
 RUNS = [
@@ -33,14 +41,18 @@ RUNS = [
 ]  # fmt: skip
 
 
-def run_of(technique: str, batch: int, length: int) -> Run:
+def run_of(
+    technique: str, batch: int, length: int, vocab: int = 49_152, tiles: bool = False
+) -> Run:
     """The run as the closed form sees it."""
     shape = shapes.known_shape("HuggingFaceTB/SmolLM2-135M-Instruct")
     block = (shape.params - shape.vocab * shape.hidden - shape.hidden) // shape.layers
-    shape = shape._replace(layers=LAYERS, params=shape.params - (shape.layers - LAYERS) * block)
+    layers = LAYERS if technique != "loss" else LOSS_LAYERS
+    params = vocab * shape.hidden + shape.hidden + layers * block
+    shape = shape._replace(layers=layers, params=params, vocab=vocab)
     return Run(
-        shape, technique, "causal_lm", "fp32", "adamw_torch", False, length, batch, False, False,
-        on_gpu=False, lora_dropout=0.0, attention="flash",
+        shape, "full" if technique == "full" else "lora", "causal_lm", "fp32", "adamw_torch", False,
+        length, batch, False, tiles, on_gpu=False, lora_dropout=0.0, attention="flash",
     )  # fmt: skip
 
 
@@ -52,14 +64,13 @@ def resident(field: str) -> int:
     raise OSError(f"no {field} in /proc/self/status")
 
 
-def train(technique: str, batch: int, length: int) -> float:
-    """Two steps; return the peak above the baseline, GiB."""
+def train(run: Run) -> tuple[float, float]:
+    """Two steps; return the peak above the baseline in GiB, and the seconds of the second."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    run = run_of(technique, batch, length)
-    shape = run.shape
+    shape, seconds = run.shape, 0.0
 
     def built(hidden: int, layers: int) -> Any:
         config = LlamaConfig(
@@ -69,49 +80,81 @@ def train(technique: str, batch: int, length: int) -> float:
             tie_word_embeddings=True, use_cache=False,
         )  # fmt: skip
         model = LlamaForCausalLM(config)
-        if technique == "lora":
+        if run.chunked_loss:
+            from trl.trainer.utils import add_fused_lm_head
+
+            add_fused_lm_head(model)
+        if not run.trains_all:
             model = get_peft_model(model, LoraConfig(r=run.lora_r, target_modules="all-linear"))
         return model.train()
 
-    def steps(model: Any, ids: Any) -> None:
+    def steps(model: Any, ids: Any) -> float:
+        options = {"fused_lm_head": True} if run.chunked_loss else {}
         trained = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trained, foreach=True)
         for _ in range(2):
-            output = model(input_ids=ids, labels=ids)
+            start = time.perf_counter()
+            output = model(input_ids=ids, labels=ids, **options)
             output.loss.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+        return time.perf_counter() - start
 
     # A tiny model first: code that is loaded on first use belongs to the baseline.
     steps(built(18 * shape.heads, 1), torch.zeros((2, 8), dtype=torch.long))
     before = resident("VmRSS")
-    ids = torch.randint(0, shape.vocab, (batch, length))
-    steps(built(shape.hidden, shape.layers), ids)
-    return (resident("VmHWM") - before) / GIB
+    ids = torch.randint(0, shape.vocab, (run.micro_batch, run.seq_length))
+    seconds = steps(built(shape.hidden, shape.layers), ids)
+    return (resident("VmHWM") - before) / GIB, seconds
+
+
+def measured(*words: str | int) -> tuple[float, float]:
+    """Run a process of this script; return what `train` returned."""
+    fixed = {} if "--default" in sys.argv else dict.fromkeys(THRESHOLDS, "1048576")
+    command = [sys.executable, __file__, *map(str, words)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | fixed
+    )
+    gib, seconds = map(float, done.stdout.split()[-2:])
+    return gib, seconds
+
+
+def compare_losses() -> list[dict[str, float]]:
+    """Print peak and time of whole logits and of tiles, and return them."""
+    found = []
+    print(f"\n{'vocabulary':>10}{'length':>8}{'whole':>12}{'tiles':>12}{'saved':>10}", end="")
+    print(f"{'predicted':>11}{'seconds':>9}{'tiles':>9}")
+    for vocab, length in LOSSES:
+        whole, tiles = (measured("loss", 1, length, vocab, kind) for kind in (0, 1))
+        runs = [run_of("loss", 1, length, vocab, kind) for kind in (False, True)]
+        foreseen = planner.peak_gib(runs[0]) - planner.peak_gib(runs[1])
+        saved = whole[0] - tiles[0]
+        print(f"{vocab:10}{length:8}{whole[0]:8.2f} GiB{tiles[0]:8.2f} GiB{saved:10.2f}", end="")
+        print(f"{foreseen:11.2f}{whole[1]:9.1f}{tiles[1]:9.1f}", flush=True)
+        row = {"vocab": vocab, "length": length, "saved_gib": saved, "predicted_gib": foreseen}
+        found.append(row | {"time_ratio": tiles[1] / whole[1]})
+    return found
 
 
 def main() -> int:
-    """Run all in turn and print the table."""
+    """Run all in turn and print the tables."""
     errors = []
-    fixed = {} if "--default" in sys.argv else dict.fromkeys(THRESHOLDS, "1048576")
     print(f"{'technique':10}{'batch':>6}{'length':>8}{'measured':>10}{'predicted':>11}{'error':>8}")
     for technique, batch, length in RUNS:
-        command = [sys.executable, __file__, technique, str(batch), str(length)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=os.environ | fixed
-        )
-        measured = float(done.stdout.split()[-1])
+        peak, _ = measured(technique, batch, length)
         predicted = planner.peak_gib(run_of(technique, batch, length))
-        errors.append(predicted / measured - 1)
-        figures = f"{measured:10.2f}{predicted:11.2f}{errors[-1]:8.1%}"
+        errors.append(predicted / peak - 1)
+        figures = f"{peak:10.2f}{predicted:11.2f}{errors[-1]:8.1%}"
         print(f"{technique:10}{batch:6}{length:8}{figures}", flush=True)
     report = {"n": len(errors), "median": round(statistics.median(map(abs, errors)), 4)}
-    print(json.dumps(report | {"worst": round(max(map(abs, errors)), 4)}))
+    report |= {"worst": round(max(map(abs, errors)), 4), "losses": compare_losses()}
+    print(json.dumps(report))
     return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        print(train(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    if len(sys.argv) >= 4:
+        kind, *numbers = sys.argv[1:]
+        print(*train(run_of(kind, *map(int, numbers))))
         raise SystemExit(0)
     raise SystemExit(main())

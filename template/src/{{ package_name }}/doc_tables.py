@@ -6,7 +6,7 @@ stands between them is replaced.
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,20 +24,15 @@ from .guidance import GUIDANCE
 from .metrics import METRICS
 from .objectives import OBJECTIVES
 from .packs import FOLDER
+from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smallest_card
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
 from .settings import Section
 from .techniques import TECHNIQUES
+from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
 
 
 def techniques() -> str:
@@ -47,7 +42,7 @@ def techniques() -> str:
         [f"`{row.name}`", row.trainable, "yes" if row.mergeable else "no", row.doc]
         for row in TECHNIQUES.values()
     ]
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def objectives() -> str:
@@ -60,7 +55,7 @@ def objectives() -> str:
         ]
         for row in OBJECTIVES.values()
     ]
-    return markdown(["objective", "what it learns", "formats"], rows)
+    return markdown_table(["objective", "what it learns", "formats"], rows)
 
 
 def formats() -> str:
@@ -75,18 +70,20 @@ def formats() -> str:
         ]
         for row in FORMATS.values()
     ]
-    return markdown(["format", "gives", "required", "optional", "layout"], rows)
+    return markdown_table(["format", "gives", "required", "optional", "layout"], rows)
 
 
 def containers() -> str:
     """One line per file type."""
     rows = [[", ".join(f"`{s}`" for s in row.suffixes), row.name, row.doc] for row in CONTAINERS]
-    return markdown(["suffix", "read as", "a row is"], rows)
+    return markdown_table(["suffix", "read as", "a row is"], rows)
 
 
 def cleaning() -> str:
     """One line per cleaning rule."""
-    return markdown(["setting", "what it does"], [[f"`{row.name}`", row.doc] for row in CLEANING])
+    return markdown_table(
+        ["setting", "what it does"], [[f"`{row.name}`", row.doc] for row in CLEANING]
+    )
 
 
 def guidance() -> str:
@@ -95,7 +92,7 @@ def guidance() -> str:
         [f"`{name}`", row.title, str(row.minimum), _range(*row.recommended)]
         for name, row in GUIDANCE.items()
     ]
-    return markdown(["task", "meaning", "at least", "recommended training examples"], rows)
+    return markdown_table(["task", "meaning", "at least", "recommended training examples"], rows)
 
 
 def _range(low: int, high: int | None) -> str:
@@ -104,7 +101,7 @@ def _range(low: int, high: int | None) -> str:
 
 def pairs() -> str:
     """One line per way of making a pair from a document."""
-    return markdown(["kind", "made from"], [[f"`{row.kind}`", row.doc] for row in PAIR_RULES])
+    return markdown_table(["kind", "made from"], [[f"`{row.kind}`", row.doc] for row in PAIR_RULES])
 
 
 def metrics() -> str:
@@ -113,7 +110,7 @@ def metrics() -> str:
         [f"`{row.name}`", row.title, row.needs, "up" if row.higher_is_better else "down"]
         for row in METRICS.values()
     ]
-    return markdown(["metric", "meaning", "computed from", "better"], rows)
+    return markdown_table(["metric", "meaning", "computed from", "better"], rows)
 
 
 def benchmarks(path: Path) -> str:
@@ -127,7 +124,7 @@ def benchmarks(path: Path) -> str:
         rows.append([f"`{row.id}`", row.title, scores, limits, row.local, row.harness])
     if problems:
         raise UserError(problems)
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def behaviours() -> str:
@@ -142,24 +139,24 @@ def behaviours() -> str:
         ]
         for row in BEHAVIOURS.values()
     ]
-    return markdown(["name", "share of", "types", "counted by", "better"], rows)
+    return markdown_table(["name", "share of", "types", "counted by", "better"], rows)
 
 
 def gates() -> str:
     """One line per gate."""
-    return markdown(["gate", "holds"], [[f"`{row.name}`", row.doc] for row in GATES.values()])
+    return markdown_table(["gate", "holds"], [[f"`{row.name}`", row.doc] for row in GATES.values()])
 
 
 def policies() -> str:
     """One line per scrubbing policy."""
     rows = [[f"`{row.name}`", row.doc] for row in POLICIES.values()]
-    return markdown(["policy", "what stands in the place of an identifier"], rows)
+    return markdown_table(["policy", "what stands in the place of an identifier"], rows)
 
 
 def checksums() -> str:
     """One line per check digit rule."""
     rows = [[f"`{name}`", _first_line(rule)] for name, rule in CHECKSUMS.items()]
-    return markdown(["name", "rule"], rows)
+    return markdown_table(["name", "rule"], rows)
 
 
 def settings() -> str:
@@ -167,7 +164,7 @@ def settings() -> str:
     config = Config()
     described = dict(_descriptions(config))
     rows = [[f"`{name}`", f"`{value}`", described[name]] for name, value in leaves(config)]
-    return markdown(["setting", "default", "unit and effect"], rows)
+    return markdown_table(["setting", "default", "unit and effect"], rows)
 
 
 def memory() -> str:
@@ -183,25 +180,22 @@ def memory() -> str:
             plan = hardware.plan(model_id, "sft", "auto", machines.usable_gib(card), 1, length)
             cells.append(f"{plan.technique} {plan.need_gib:.1f}" if plan.fits else "no")
         rows.append(cells)
-    return markdown(["model", "parameters", *[f"{card} GB" for card in cards]], rows)
-
-
-RULES = ((6, "QLoRA"), (12, "QLoRA"), (20, "LoRA or QLoRA"), (40, "LoRA or DoRA"), (80, "full"))
+    return markdown_table(["model", "parameters", *[f"{card} GB" for card in cards]], rows)
 
 
 def rules() -> str:
     """The usual rule of thumb by memory, beside what the plan says for models of four sizes."""
     models = [f"Qwen/Qwen2.5-{size}B-Instruct" for size in ("0.5", "1.5", "7", "14")]
     titles = [shapes.table("models")[model]["title"] for model in models]
-    rows = []
-    for card, rule in RULES:
-        cells = [f"{card} GB", rule]
-        for model in models:
-            plan = hardware.plan(model, "sft", "auto", machines.usable_gib(card), 1, 2048)
-            adam = ", 8-bit Adam" if "8bit" in plan.optim else ""
-            cells.append(f"{plan.technique} {plan.weights}{adam}" if plan.fits else "nothing")
-        rows.append(cells)
-    return markdown(["card", "rule of thumb", *titles], rows)
+    rows = [
+        [f"{card} GB", rule_of_thumb(card)]
+        + [
+            plan_summary(hardware.plan(model, "sft", "auto", machines.usable_gib(card), 1, 2048))
+            for model in models
+        ]
+        for card in (6, 12, 20, 40, 80)
+    ]
+    return markdown_table(["card", "rule of thumb", *titles], rows)
 
 
 # Class -> model that stands for it: the smallest card, the card for full training in 16 bits with
@@ -212,34 +206,15 @@ CLASSES = {
     "large (> 3B), 8B": "Qwen/Qwen3-8B",
     "large (> 3B), 70B": "meta-llama/Llama-3.1-70B-Instruct",
 }
-CARDS = (8, 12, 16, 24, 32, 40, 48, 80, 141, 192, 288)  # GB
 
 
 def size_classes() -> str:
     """Minimum, optimal and distributed hardware of a model of each size class, at 2048 tokens."""
     rows = []
     for title, model in CLASSES.items():
-        params = shapes.table("models")[model]["params"]
-        cells = [title]
-        for technique, optim, cards in (
-            ("lora", None, 1), ("full", "adamw_torch", 1), ("full", "adamw_torch", 8),
-        ):  # fmt: skip
-            fitting = (
-                f"{card} GB"
-                for card in CARDS
-                if hardware.plan(
-                    model, "sft", technique, machines.usable_gib(card), cards, 2048,
-                    optim=optim, precision="bf16",
-                ).fits
-            )  # fmt: skip
-            cells.append(next(fitting, "none"))
-        # RAM: the checkpoint in 16 bits while it is loaded, twice, and 4 GB for the rest. Disk: the
-        # base, and three checkpoints of fully trained 16-bit weights with two states.
-        cells.append(f"{2 * 2 * params / 1e9 + 4:.0f} GB")
-        cells.append(f"{(2 + 3 * 6) * params / 1e9 + 10:.0f} GB")
-        rows.append(cells)
-    head = ["size", "minimum: LoRA", "optimal: full", "distributed: full, 8 cards of"]
-    return markdown([*head, "RAM", "disk, full"], rows)
+        found = [smallest_card((model, None), size) for size in SIZES.values()]
+        rows.append([title, *found, *host_and_disk(shapes.table("models")[model]["params"])])
+    return markdown_table(["size", *SIZES, "RAM", "disk, full"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

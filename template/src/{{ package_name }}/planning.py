@@ -50,7 +50,7 @@ def resolve_plan(
     key = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
     key["prices"] = sha256_json(own_prices(config))
     lock = config.path(LOCK)
-    then = _read_lock(lock)
+    then = read_lock(lock)
     plan = _kept_plan(then, key) if present else None
     if plan is not None:
         note = f"as in {LOCK}"
@@ -194,7 +194,7 @@ def own_prices(config: Config) -> dict[str, Any]:
         if not (isinstance(row, dict) and _is_range(row.get("low"), row.get("high")))
     ]
     if problems:
-        raise UserError(*problems)
+        raise UserError(problems)
     return shapes.table("prices") | rows
 
 
@@ -226,7 +226,8 @@ def _config_hash(config: Config) -> str:
     return sha256_json({name: settings[name] for name in SECTIONS})
 
 
-def _read_lock(path: Path) -> dict[str, Any]:
+def read_lock(path: Path) -> dict[str, Any]:
+    """Return the last plan with what it was made for; empty where there is none."""
     if not path.is_file():
         return {}
     try:

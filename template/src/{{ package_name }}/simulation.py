@@ -93,7 +93,8 @@ def configuration(shape: Shape) -> Any:
         sizes |= {"num_decoder_layers": shape.layers}
     sizes |= dict.fromkeys(NO_DROPOUT.get(family, ()), 0.0)
     factory = getattr(transformers, kind)
-    known = set(factory().to_dict()) | {"num_local_experts", "num_experts"}
+    # Configurations that do not list these take them all the same.
+    known = set(factory().to_dict()) | {"num_local_experts", "num_experts", "head_dim"}
     config = factory(**{name: value for name, value in sizes.items() if name in known})
     config.decoder_start_token_id = 0
     return config
