@@ -108,7 +108,7 @@ def hours_of(run: Run, machine: Machine, tokens: float) -> list[float] | None:
         return [round(middle / 3, 3), round(middle * 3, 3)] if machine.threads else None
     if not row.get("bf16_tflops"):
         return None
-    share = (0.40 if TECHNIQUES[run.technique].trains_all else 0.45) * row["speed_factor"]
+    share = TECHNIQUES[run.technique].share * row["speed_factor"]
     share *= min(1, batch / 2048) ** 0.5 * (0.8 if run.world > 1 else 1)
     middle = work / (run.world * row["bf16_tflops"] * 1e12 * share)
     # Between machines the network decides, which no published run here shows: at worst 4 times.

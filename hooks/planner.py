@@ -161,13 +161,13 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
     tiled, found = replace(run, chunked_loss=True), []
     if not run.chunked_loss and need_gib(tiled) <= limit:
         found.append(f"a loss in chunks ({need_gib(run) - need_gib(tiled):.1f} GiB less)")
-    for name in (n for n, row in TECHNIQUES.items() if row.offered and n not in techniques):
-        one = least_need_gib(run.shape, [name], run.objective_class, run.seq_length, run.world)
-        if one <= limit:
-            found.append(f"technique {name}")
-            break
     if least() <= limit:
         found.append("micro batch 1, gradient checkpointing, precision and optimiser on auto")
+    else:
+        about = (run.objective_class, run.seq_length, run.world)
+        lighter = [name for name in ("lora", "qlora") if name not in techniques]
+        lighter = [n for n in lighter if least_need_gib(run.shape, [n], *about) <= limit]
+        found += [f"technique {name}" for name in lighter[:1]]
     shorter = [n for n in SEQUENCE_STEPS if n < run.seq_length and least(seq=n) <= limit]
     found += [f"sequences of at most {n} tokens" for n in shorter[-1:]]
     rows = [(m, row) for m, row in table("models").items() if "head" not in row]
@@ -244,7 +244,12 @@ def plan(
     (shape, origin), world, gpu = find_shape(model, params), machine.world, machine.gpu
     few = tokens < SMALL_DATA_TOKENS if tokens else rows is not None and rows < SMALL_DATA_ROWS
     computes = precision or ("bf16" if machine.bf16 else "fp16" if gpu else "fp32")
-    names = [n for n, t in TECHNIQUES.items() if technique in (n, "auto" if t.offered else n)]
+    four_bit = machine.row.get("eight_bit", True)  # the same library
+    names = [
+        n for n, t in TECHNIQUES.items()
+        if technique == n
+        or (technique == "auto" and t.offered and (four_bit or not t.base_bytes))
+    ]
     names.sort(key=lambda name: (few or not gpu) and TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",

@@ -141,6 +141,7 @@ def test_expected_rungs_of_the_ladder() -> None:
     assert rung(SMOL, 8) == ("full", "fp32", "adamw_torch")
     assert rung("Qwen/Qwen2.5-0.5B-Instruct", 8) == ("full", "bf16", "adamw_torch")
     assert rung("Qwen/Qwen2.5-1.5B-Instruct", 16) == ("full", "bf16", "adamw_bnb_8bit")
+    assert rung(QWEN_7B, 12)[0] == "qlora"
     assert rung(QWEN_7B, 24)[0] == "lora"
     assert rung(QWEN_7B, 80) == ("full", "bf16", "adamw_bnb_8bit")
 
@@ -153,7 +154,7 @@ def reasons_cover(result: Plan) -> None:
 
 
 @pytest.mark.parametrize("memory", [0, 8, 24, 80])
-@pytest.mark.parametrize("technique", ["auto", "full", "lora"])
+@pytest.mark.parametrize("technique", ["auto", "full", "lora", "dora", "qlora"])
 def test_every_choice_has_its_reason(memory: float, technique: str) -> None:
     result = plan(SMOL, "pretrain", technique, memory, 1, 1024)
     reasons_cover(result)

@@ -15,6 +15,7 @@ from .card_results import number, probed, table
 from .energy import LEFT_OUT
 from .licences import AS_OF, UNDECLARED, find_licence
 from .report import rows_identity
+from .techniques import TECHNIQUES
 
 DEFAULT_CONFIG = "default_config.yaml"
 COUNSEL = "verify with counsel"
@@ -189,6 +190,9 @@ def training(facts: Facts) -> Iterator[str]:
         share = record["trainable_parameters"] / record["parameters"]
         yield f"- Trained parameters: {record['trainable_parameters']:,} ({share:.2%} of"
         yield f"  {record['parameters']:,})."
+    if TECHNIQUES[record["technique"]].quantised:
+        yield "- The adapter was trained beside base weights in 4 bit (NF4) and then merged into"
+        yield "  the plain ones: this model differs slightly from the one that was validated."
     if record.get("best_metric") is not None:
         name = record["config"]["train"]["metric_for_best_model"]
         yield f"- Best checkpoint: step {record['best_step']}, {name} {record['best_metric']:.4f}"
@@ -213,7 +217,7 @@ def _hyperparameters(record: dict[str, Any]) -> Iterator[list[str]]:
             planned = train.get(name, "auto") == "auto"
             where = "planned" if planned else sources.get(f"train.{name}", "default")
             yield [f"train.{name}", str(value), where]
-    if record["technique"] == "lora":
+    if TECHNIQUES[record["technique"]].low_rank:
         for name in LORA:
             value = record["config"]["lora"][name]
             yield [f"lora.{name}", str(value), sources.get(f"lora.{name}", "default")]

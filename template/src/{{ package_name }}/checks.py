@@ -13,6 +13,7 @@ from .metrics import METRICS
 from .packs import load_packs
 from .planning import require_fit, resolve_plan
 from .preparation import survey
+from .quantised import require_quantisation
 
 # Setting -> range outside which a run rarely succeeds (lowest, highest). The common advice of
 # the LoRA and QLoRA papers (arXiv 2106.09685, 2305.14314) and of the Hugging Face course.
@@ -127,6 +128,7 @@ def _plan(config: Config) -> str:
         raise UserError(Problem("train.max_length", found, f"at most {known['context']}"))
     plan, device, _ = resolve_plan(config, must_fit=False, write=False)
     require_fit(plan, device)
+    require_quantisation(config, plan, device)
     return (
         f"plan     {plan.technique}, {plan.precision}: needs {plan.need_gib:.1f} of "
         f"{device.memory_gib:.1f} GiB on {device.name}"

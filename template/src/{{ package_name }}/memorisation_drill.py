@@ -30,6 +30,7 @@ from .memorisation_rows import passing_scrubber
 from .model_wrapper import LoadedModel, detect_device, load_base
 from .objectives import OBJECTIVES
 from .records import Message, Record
+from .techniques import TECHNIQUES
 from .trainer import build_trainer
 
 REPEATS = (1, 4, 16)  # how often a planted row stands in the data
@@ -129,13 +130,14 @@ def drill(config: Config, plan: Plan, count: int, seed: int, say: Say = print) -
         "arms": {},
     }
     clean, survived = scrubbed(config, planted)
-    loaded = load_base(config, plan.weights)
+    quantised = TECHNIQUES[plan.technique].quantised
+    loaded = load_base(config, plan.weights, quantised)
     result["base"] = _summary(planted, _measure(config, loaded.model, loaded.tokenizer, planted))
     for arm, records in zip(ARMS, ([one.record for one in planted], clean), strict=True):
         rows = [*filler]
         for secret, record in zip(planted, records, strict=True):
             rows += [record] * secret.repeats
-        loaded = load_base(config, plan.weights)
+        loaded = load_base(config, plan.weights, quantised)
         model, steps = _trained(config, plan, loaded, rows)
         say(f"drill, {arm}: {len(rows)} rows, {steps} steps")
         result["arms"][arm] = {

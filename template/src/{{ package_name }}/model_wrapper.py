@@ -238,15 +238,20 @@ def _is_connection_error(error: BaseException) -> bool:
     return isinstance(error, OSError) or by_client
 
 
-def load_base(config: Config, precision: str) -> LoadedModel:
+def load_base(
+    config: Config, precision: str, quantised: bool = False, device: str | None = None
+) -> LoadedModel:
     """Load the base model of the configuration.
 
     Args:
         config: names the model.
         precision: number format of the weights, one of fp32, bf16, fp16.
+        quantised: hold the weights of linear layers in 4 bit (0.516 bytes each) and compute
+            with them in `precision`; embeddings, head and norms stay in `precision`.
+        device: cuda, mps or cpu; None: the one that is present.
     """
     source = resolve_model(config)
-    return _load(source, precision, config.model.trust_remote_code)
+    return _load(source, precision, config.model.trust_remote_code, quantised, device)
 
 
 def require_weights(path: Path) -> None:
@@ -301,7 +306,13 @@ def torch_dtype(precision: str) -> Any:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def _load(source: ModelSource, precision: str, trust_remote_code: bool) -> LoadedModel:
+def _load(
+    source: ModelSource,
+    precision: str,
+    trust_remote_code: bool,
+    quantised: bool = False,
+    device: str | None = None,
+) -> LoadedModel:
     import transformers
     from transformers.utils import logging
 
@@ -314,6 +325,38 @@ def _load(source: ModelSource, precision: str, trust_remote_code: bool) -> Loade
     else:  # encoders read plain text, and many have no end-of-text token
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.path, **options)
     loader = getattr(transformers, AUTO_CLASSES[kind])
-    model: Any = loader.from_pretrained(source.path, dtype=torch_dtype(precision), **options)
-    device = detect_device().kind
-    return LoadedModel(model.to(device).eval(), tokenizer, source)
+    options["dtype"] = torch_dtype(precision)
+    device = device or detect_device().kind
+    if quantised:
+        # Placed while it is read: the plain weights are never on the device as a whole.
+        options |= {"quantization_config": _four_bit(precision), "device_map": {"": device}}
+        model: Any = _one_layout(loader.from_pretrained(source.path, **options))
+    else:
+        model = loader.from_pretrained(source.path, **options).to(device)
+    return LoadedModel(model.eval(), tokenizer, source)
+
+
+def _four_bit(precision: str) -> Any:
+    """Return NF4 with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2)."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch_dtype(precision),
+    )
+
+
+def _one_layout(model: Any) -> Any:
+    """Keep bitsandbytes from repacking weights when a model is evaluated on a CPU.
+
+    On a CPU with AVX512-BF16 its layers change to a layout for inference, which rounds the scales
+    and has no backward pass: training after a validation would go on without those gradients.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    return model

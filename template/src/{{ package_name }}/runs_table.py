@@ -23,11 +23,12 @@ from .report import RESULTS, text_table
 from .run_log import LOG_NAME, read_log
 from .runs import RECORD
 from .statistics import BETTER, WORSE
+from .techniques import TECHNIQUES
 from .utils import read_json, sha256_json, write_text
 
 NAME = "runs_table"
 ITEMS = "evaluation_items.jsonl"
-RANKED = {"lora", "dora", "qlora"}  # techniques that read lora.lora_r
+RANKED = {name for name, row in TECHNIQUES.items() if row.low_rank}
 UNKNOWN = "unknown"
 # What has to be the same for scores to be compared: attribute of a run, name.
 ASPECTS = (

@@ -16,8 +16,9 @@ class Technique:
         title: name for people.
         trainable: `all` weights, or only those of an `adapter`.
         quantised: the base weights are held in 4 bit.
+        low_rank: it reads the section `lora`.
         mergeable: the result can be folded into plain weights.
-        identity_start: before the first step the adapted model equals its base.
+        identity_start: before the first step the adapted model equals its base, as it was loaded.
         learning_rate: peak step size for `auto`, for models from 300M weights on.
         small_learning_rate: the same for smaller models.
         apply: (model, config) -> model with the right weights trainable.
@@ -28,6 +29,7 @@ class Technique:
     title: str
     trainable: Literal["all", "adapter"]
     quantised: bool
+    low_rank: bool
     mergeable: bool
     identity_start: bool
     learning_rate: float
@@ -41,7 +43,7 @@ def _full(model: Any, config: Settings) -> Any:  # noqa: ARG001 - one signature 
     return model
 
 
-def _lora(model: Any, config: Settings) -> Any:
+def _lora(model: Any, config: Settings, use_dora: bool = False) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(
@@ -51,8 +53,13 @@ def _lora(model: Any, config: Settings) -> Any:
         lora_dropout=config.lora.lora_dropout,
         target_modules=config.lora.lora_target_modules,
         use_rslora=config.lora.use_rslora,
+        use_dora=use_dora,
     )
     return get_peft_model(model, lora)
+
+
+def _dora(model: Any, config: Settings) -> Any:
+    return _lora(model, config, use_dora=True)
 
 
 ROWS = (
@@ -61,6 +68,7 @@ ROWS = (
         title="Full fine-tuning",
         trainable="all",
         quantised=False,
+        low_rank=False,
         mergeable=True,
         identity_start=True,
         # alignment-handbook: 2e-5 for zephyr-7b; 1e-3 for SmolLM2-135M on 460,000 dialogues,
@@ -75,6 +83,7 @@ ROWS = (
         title="LoRA",
         trainable="adapter",
         quantised=False,
+        low_rank=True,
         mergeable=True,
         identity_start=True,
         # alignment-handbook: 2e-4 for zephyr-7b with LoRA. Measured on the financial sample,
@@ -83,6 +92,37 @@ ROWS = (
         small_learning_rate=5e-4,
         apply=_lora,
         doc="Trains small low-rank matrices beside frozen weights: the default for most tasks.",
+    ),
+    Technique(
+        name="dora",
+        title="DoRA",
+        trainable="adapter",
+        quantised=False,
+        low_rank=True,
+        mergeable=True,
+        identity_start=True,
+        # NVlabs/DoRA, llama3_8B_DoRA.sh: 1e-4 for Llama-3-8B. Small models: as for LoRA.
+        learning_rate=1e-4,
+        small_learning_rate=5e-4,
+        apply=_dora,
+        doc="LoRA that trains length and direction of the weights apart: slower and larger than "
+        "LoRA, sometimes better at low ranks; never taken by `auto`.",
+    ),
+    Technique(
+        name="qlora",
+        title="QLoRA",
+        trainable="adapter",
+        quantised=True,
+        low_rank=True,
+        mergeable=True,
+        identity_start=True,
+        # QLoRA paper (arXiv 2305.14314), hyperparameters of the appendix: 2e-4 for 7B and 13B,
+        # 1e-4 for 33B and 65B. Small models: as for LoRA.
+        learning_rate=2e-4,
+        small_learning_rate=5e-4,
+        apply=_lora,
+        doc="LoRA beside base weights in 4 bit: a quarter of their memory, slower steps; for "
+        "models that do not fit otherwise.",
     ),
 )
 TECHNIQUES: dict[str, Technique] = {row.name: row for row in ROWS}

@@ -1,6 +1,7 @@
 """One training run: prepared data + plan -> run folder with a model that can be loaded."""
 
 import datetime
+import gc
 import importlib.metadata
 import os
 import resource
@@ -25,6 +26,7 @@ from .model_wrapper import (
     resolve_model,
 )
 from .objectives import IGNORED, OBJECTIVES
+from .quantised import PACKAGE, merged_with_plain_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -40,6 +42,7 @@ from .runs import (
 from .techniques import TECHNIQUES
 from .utils import timed, write_json
 
+ADAPTER = "adapter"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
 
@@ -53,7 +56,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         fix = "start it without torchrun or accelerate launch"
         raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
     seconds: dict[str, float] = {}
-    device = detect_device()
+    device, technique = detect_device(), TECHNIQUES[plan.technique]
+    require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
     checkpoint = find_checkpoint(config)
     if checkpoint is not None:
@@ -65,7 +69,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             return run_dir
         record["run"], record["created"] = before["run"], before["created"]
     with timed(seconds, "load"):
-        loaded = load_base(config, plan.weights)
+        loaded = load_base(config, plan.weights, technique.quantised)
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
     with timed(seconds, "tokenise"):
@@ -92,10 +96,21 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     say(f"Run folder: {run_dir}")
     with timed(seconds, "train"):
         _run(trainer, checkpoint, run_dir, say)
+    record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
     with timed(seconds, "save"):
-        _save(trainer.model, loaded.tokenizer, run_dir)
+        loaded.tokenizer.save_pretrained(run_dir)
+        model = trainer.model
+        if technique.trainable == "adapter":
+            _save_adapter(model, run_dir)
+        if technique.quantised:
+            say("The adapter is merged into the plain weights of the base, in RAM")
+            del trainer, loaded, model
+            gc.collect()  # the trainer and the model refer to each other
+            model = merged_with_plain_base(config, plan.weights, run_dir / ADAPTER)
+        elif technique.trainable == "adapter":
+            model = model.merge_and_unload()
+        _save_weights(model, run_dir)
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
-    record |= _outcome(trainer, device)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, record)
     append_run(config, plan, device, record)
@@ -121,7 +136,7 @@ def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
         "plan": plan.as_dict(),
         "reasons": dict(plan.reasons),
         "device": device.as_dict(),
-        "versions": _versions(),
+        "versions": _versions(TECHNIQUES[plan.technique].quantised),
         "code": code_state(config.root),
         "data": {key: manifest[key] for key in ("outputs", "config_sha256", "scrubber")},
     }
@@ -206,6 +221,11 @@ def build_trainer(
     )
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
+    if TECHNIQUES[plan.technique].quantised:
+        # TRL casts adapters on a quantised base to bf16, which loses small updates.
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     return trainer
 
 
@@ -239,23 +259,28 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
-def _save(model: Any, tokenizer: Any, run_dir: Path) -> None:
-    """Write plain weights, and the adapter beside them where there is one."""
-    if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(run_dir / "adapter")
-        (run_dir / "adapter" / "README.md").unlink(missing_ok=True)  # an empty form by peft
-        model = model.merge_and_unload()
+def _save_adapter(model: Any, run_dir: Path) -> None:
+    model.save_pretrained(run_dir / ADAPTER)
+    (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
+
+
+def _save_weights(model: Any, run_dir: Path) -> None:
     model.config.use_cache = True
     model.save_pretrained(run_dir, max_shard_size="1000GB")  # always one model.safetensors
-    tokenizer.save_pretrained(run_dir)
 
 
 def _count(model: Any) -> dict[str, int]:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    sizes = [(_weights(p), p.requires_grad) for p in model.parameters()]
     return {
         "parameters": sum(size for size, _ in sizes),
         "trainable_parameters": sum(size for size, trained in sizes if trained),
     }
+
+
+def _weights(parameter: Any) -> int:
+    """Return how many weights a parameter holds: a 4-bit one packs two into a byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()
 
 
 def _outcome(trainer: Any, device: Device) -> dict[str, Any]:
@@ -279,6 +304,7 @@ def _outcome(trainer: Any, device: Device) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+def _versions(quantised: bool) -> dict[str, str]:
+    names = (*PACKAGES, PACKAGE) if quantised else PACKAGES
+    found = {name: importlib.metadata.version(name) for name in names}
     return {"python": sys.version.split()[0], **found}

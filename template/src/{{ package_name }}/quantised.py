@@ -1,0 +1,67 @@
+"""Techniques that hold the base in 4 bit: what they need, and the way back to plain weights."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import Problem, UserError
+from .hardware import GIB, Plan, find_shape
+from .model_wrapper import Device, load_base, machine_memory
+from .planning import parameter_count
+from .techniques import TECHNIQUES
+
+PACKAGE = "bitsandbytes"
+KINDS = ("cuda", "cpu")  # Apple's GPUs: bitsandbytes has operators, training was not tried
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# RAM for the plain weights while the adapter is merged: SmolLM2-135M in fp32, peak of the process
+# over its start, in sizes of the weights. Most of the rest is libraries, which `SPARE_GIB` covers.
+MERGE_COPIES, SPARE_GIB = 1.0, 1.0
+
+
+def require_quantisation(config: Config, plan: Plan, device: Device) -> None:
+    """Refuse a technique with a quantised base where it cannot be trained or saved.
+
+    Raises:
+        UserError: bitsandbytes is missing, the device is not supported, or the RAM does not
+            hold the plain weights into which the adapter is merged at the end.
+    """
+    if not TECHNIQUES[plan.technique].quantised:
+        return
+    plain = ", ".join(name for name, row in TECHNIQUES.items() if not row.quantised)
+    problems = []
+    if device.kind not in KINDS:
+        found = f"{plan.technique} holds the base in 4 bit, which was not tried on {device.kind}"
+        problems.append(Problem("technique", found, plain))
+    elif importlib.util.find_spec(PACKAGE) is None:
+        found = f"{plan.technique} needs {PACKAGE}, which is not installed"
+        problems.append(Problem("technique", found, plain, f"make setup, or pip install {PACKAGE}"))
+    need, memory = merge_gib(config, plan), machine_memory() / GIB
+    if need > memory:
+        found = f"merging the adapter needs {need:.1f} GiB of RAM, {memory:.1f} GiB are there"
+        problems.append(Problem("technique", found, fix="a smaller model, or more RAM"))
+    if problems:
+        raise UserError(problems)
+
+
+def merge_gib(config: Config, plan: Plan) -> float:
+    """Return the RAM in GiB that merging takes: the plain weights, and the process."""
+    shape, _ = find_shape(config.model.model_name_or_path, parameter_count(config))
+    return MERGE_COPIES * shape.params * BYTES[plan.weights] / GIB + SPARE_GIB
+
+
+def merged_with_plain_base(config: Config, precision: str, adapter: Path) -> Any:
+    """Return the base in plain weights with an adapter merged into it, on the CPU.
+
+    The adapter was trained beside rounded weights and is added to the exact ones: the result
+    differs from what was trained by the rounding, 4 bit for each weight of the base.
+
+    Args:
+        config: names the base.
+        precision: number format of the result, one of fp32, bf16, fp16.
+        adapter: folder that peft wrote.
+    """
+    from peft import PeftModel
+
+    base = load_base(config, precision, device="cpu").model
+    return PeftModel.from_pretrained(base, adapter).merge_and_unload()
