@@ -4,6 +4,7 @@ Importing the package sets the switches that keep data on this machine, before a
 that could send or store what it is given.
 """
 
+import logging
 import os
 
 __version__ = "0.1.0"
@@ -33,3 +34,5 @@ def privacy_env() -> dict[str, str]:
 
 
 privacy_env()
+# It advises to install a package with which it would fetch code from the hub and run it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
