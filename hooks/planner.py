@@ -162,7 +162,7 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
     if not run.chunked_loss and need_gib(tiled) <= limit:
         found.append(f"a loss in chunks ({need_gib(run) - need_gib(tiled):.1f} GiB less)")
     if least() <= limit:
-        found.append("micro batch 1, gradient checkpointing, precision and optimiser on auto")
+        found.append("batch, checkpointing, precision, optimiser and sharding on auto")
     else:
         about = (run.objective_class, run.seq_length, run.world)
         lighter = [name for name in ("lora", "qlora") if name not in techniques]
@@ -180,7 +180,8 @@ def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
     if need_gib(away) <= limit:
         ram = math.ceil(host_gib(run))
         found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
-    rents = [(n, gb) for n in (run.world, 8) for gb in CARD_STEPS]
+    cards = CARD_STEPS if least() > limit else ()
+    rents = [(n, gb) for n in (run.world, 8) for gb in cards]
     rents = [(n, gb) for n, gb in rents if CARD_SHARE * usable_gib(gb) >= least(world=n)]
     return found + [f"{n} x a GPU with {gb} GB" for n, gb in rents[:1]]
 
@@ -193,9 +194,8 @@ def _batches(
     sizes = [n for n in range(1, share + 1) if share % n == 0 and n * run.seq_length <= most]
     sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
     tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
-    return next((one for one in reversed(tried) if fits(one, machine)), tried[0]), max(
-        sizes, default=1
-    )
+    largest = next((one for one in reversed(tried) if fits(one, machine)), tried[0])
+    return largest, max(sizes, default=1)
 
 
 def _whole_loss(run: Run, machine: Machine) -> bool:

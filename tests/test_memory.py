@@ -1,6 +1,7 @@
 """The planner's memory against published measurements: every row, and the aggregate."""
 
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_aggregates_of_the_plain_stack() -> None:
     assert verdicts["oom"] >= 50
     assert not verdicts["oom_said_fits"]
     assert len(verdicts["ran_said_not"]) <= 0.08 * verdicts["ran"]
+
+
+def test_the_documentation_gives_the_figures_that_are_reached() -> None:
+    page = measured.ROOT / "template" / "docs" / "hardware.md"
+    said = re.search(
+        r"On (\d+) published runs .* off by ([\d.]+) % in the median, (-\d+) % to \+(\d+) % "
+        r"at most; none of (\d+) published runs",
+        " ".join(page.read_text(encoding="utf-8").split()),
+    )
+    found = memory.summary(memory.errors(HUGGING_FACE, planner.peak_gib))
+    reached = [found["n"], *(100 * found[name] for name in ("median", "least", "most"))]
+    assert said
+    assert [float(x) for x in said.groups()] == pytest.approx(
+        [*reached, len(OUT_OF_MEMORY)], abs=0.5
+    )
 
 
 def test_no_source_carries_the_others() -> None:

@@ -219,7 +219,7 @@ def test_nothing_fits_gives_fixes_that_work() -> None:
     assert result.fixes[0] == "technique lora"
     kinds = [
         "technique",
-        "micro batch",
+        "on auto",
         "sequences",
         "a smaller model",
         "GPUs of",
@@ -238,7 +238,7 @@ def test_nothing_fits_gives_fixes_that_work() -> None:
 def test_a_batch_that_does_not_fit_is_named() -> None:
     result = plan(QWEN_7B, "sft", "lora", 24, 1, 2048, micro_batch=64)
     assert not result.fits
-    assert result.fixes[0].startswith("micro batch 1")
+    assert result.fixes[0].startswith("batch, checkpointing")
     assert "none fits" not in plan(QWEN_7B, "sft", "auto", 24, 1, 2048).reasons["technique"]
     assert "none fits" in plan(LLAMA_70B, "sft", "auto", 24, 1, 2048).reasons["technique"]
 

@@ -191,8 +191,8 @@ def training(facts: Facts) -> Iterator[str]:
         yield f"- Trained parameters: {record['trainable_parameters']:,} ({share:.2%} of"
         yield f"  {record['parameters']:,})."
     if TECHNIQUES[record["technique"]].quantised:
-        yield "- The adapter was trained beside base weights in 4 bit (NF4) and then merged into"
-        yield "  the plain ones: this model differs slightly from the one that was validated."
+        yield "- The adapter was trained beside base weights rounded to 4 bit (NF4) and merged into"
+        yield "  these rounded weights: this model is the one that was validated."
     if record.get("best_metric") is not None:
         name = record["config"]["train"]["metric_for_best_model"]
         yield f"- Best checkpoint: step {record['best_step']}, {name} {record['best_metric']:.4f}"

@@ -18,7 +18,7 @@ ABOVE = "full"
 Size = tuple[str, str | None, int]
 # Title -> technique, optimiser (None: the plan's choice), cards of one machine
 SIZES: dict[str, Size] = {
-    "minimum: LoRA": ("lora", None, 1),
+    "minimum": ("auto", None, 1),
     "optimal: full in 16 bits": ("full", "adamw_torch", 1),
     "distributed: full, 8 cards of": ("full", "adamw_torch", 8),
 }
@@ -68,21 +68,22 @@ def page(config: Config, lock: Mapping[str, Any]) -> str:
 def smallest_card(asked: tuple[str, float | None], size: Size, length: int = 2048) -> str:
     """Return the smallest card, in GB, that trains a model in 16 bits, or `none`.
 
+    Where the technique is left open, the one that fits is named.
+
     Args:
         asked: id or folder of the model, and its weights where they have to be stated.
         size: technique, optimiser (None: the plan chooses) and cards of one machine.
         length: tokens of an example.
     """
     (model, params), (technique, optim, cards) = asked, size
-    fitting = (
-        f"{card} GB"
-        for card in CARDS
-        if hardware.plan(
+    for card in CARDS:
+        plan = hardware.plan(
             model, "sft", technique, machines.usable_gib(card), cards, length,
             params=params, optim=optim, precision="bf16",
-        ).fits
-    )  # fmt: skip
-    return next(fitting, "none")
+        )  # fmt: skip
+        if plan.fits:
+            return f"{card} GB" + (f" ({plan.technique})" if technique == "auto" else "")
+    return "none"
 
 
 def _machines(config: Config) -> str:

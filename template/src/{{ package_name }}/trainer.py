@@ -26,7 +26,7 @@ from .model_wrapper import (
     resolve_model,
 )
 from .objectives import IGNORED, OBJECTIVES
-from .quantised import PACKAGE, merged_with_plain_base, require_quantisation
+from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -103,10 +103,10 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         if technique.trainable == "adapter":
             _save_adapter(model, run_dir)
         if technique.quantised:
-            say("The adapter is merged into the plain weights of the base, in RAM")
+            say("The adapter is merged into the base as it was rounded, in RAM")
             del trainer, loaded, model
             gc.collect()  # the trainer and the model refer to each other
-            model = merged_with_plain_base(config, plan.weights, run_dir / ADAPTER)
+            model = merged_with_rounded_base(config, plan.weights, run_dir / ADAPTER)
         elif technique.trainable == "adapter":
             model = model.merge_and_unload()
         _save_weights(model, run_dir)
