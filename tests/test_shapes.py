@@ -112,3 +112,54 @@ def test_an_unknown_kind_of_model_gets_the_wide_margin() -> None:
     assert known is not None
     assert known.sure
     assert shapes.configured_shape({"model_type": "gpt2"}) is None
+
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
+    "num_hidden_layers": 16, "num_attention_heads": 32, "vocab_size": 128_256,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": "2048"}, {"hidden_size": True}, {"num_hidden_layers": -3},
+        {"vocab_size": 10**400}, {"num_attention_heads": 4096}, {"num_attention_heads": None},
+        {"model_type": "whisper", "is_encoder_decoder": True},
+    ],
+)  # fmt: skip
+def test_a_config_without_usable_sizes_asks_for_the_number(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA | change), encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks sizes: give its number of parameters"):
+        shapes.find_shape(str(tmp_path))
+    assert plan(str(tmp_path), "sft", "lora", 24, 1, 512, params=1e9).fits
+
+
+def test_odd_configs_are_never_counted_too_small(tmp_path: Path) -> None:
+    """Experts under other names, halves of different depth, heads of unknown kinds."""
+    deepseek = shapes.configured_shape({
+        "model_type": "deepseek_v3", "hidden_size": 7168, "intermediate_size": 18432,
+        "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+        "num_experts_per_tok": 8, "num_hidden_layers": 61, "num_attention_heads": 128,
+        "vocab_size": 129_280,
+    })  # fmt: skip
+    assert deepseek is not None
+    assert 671e9 <= deepseek.params <= 1.1 * 671e9  # as its authors state
+    t5 = {"model_type": "t5", "d_model": 768, "num_layers": 4, "num_decoder_layers": 24}
+    uneven = shapes.configured_shape(t5 | {"num_heads": 12, "vocab_size": 32_128})
+    assert uneven is not None
+    assert (uneven.layers, uneven.sure) == (24, False)
+    unknown = shapes.configured_shape(LLAMA | {"model_type": "new"})
+    assert unknown is not None
+    assert not unknown.tied
+    stated = tmp_path / "config.json"
+    stated.write_text(json.dumps(LLAMA | {"model_type": "new"}), encoding="utf-8")
+    assert shapes.find_shape(str(tmp_path), 9e9)[0].params == 9e9
+    stated.write_text(json.dumps(LLAMA | {"quantization_config": {"bits": 4}}), encoding="utf-8")
+    with pytest.raises(ValueError, match="are quantised"):
+        shapes.find_shape(str(tmp_path))
+    stated.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ValueError, match="no configuration of a model"):
+        shapes.find_shape(str(tmp_path))
