@@ -19,6 +19,7 @@ PACKAGE = HOOKS.parent / "template" / "src" / ("{" * 2 + " package_name " + "}" 
 TARGET = HOOKS / "plan_table.json"
 sys.path.insert(0, str(HOOKS))
 
+import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
 import shapes  # noqa: E402
@@ -56,11 +57,11 @@ def needs(shape: shapes.Shape, classes: Sequence[str]) -> dict[str, Any]:
             objective_class: [
                 [
                     rounded_up(
-                        planner.least_need_gib(shape, [technique], objective_class, length, gpus)
+                        ladder.least_need_gib(shape, [technique], objective_class, length, gpus)
                     )
                     for gpus in GPUS
                 ]
-                for length in planner.SEQUENCE_STEPS
+                for length in ladder.SEQUENCE_STEPS
             ]
             for objective_class in classes
         }
@@ -107,7 +108,7 @@ def build() -> dict[str, Any]:
     return {
         "schema": 1,
         "models": models,
-        "seq": list(planner.SEQUENCE_STEPS),
+        "seq": list(ladder.SEQUENCE_STEPS),
         "gpus": list(GPUS),
         "techniques": {name: {"title": row.title} for name, row in OFFERED.items()},
         "objectives": {

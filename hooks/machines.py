@@ -3,6 +3,7 @@
 Standard library only; devices.toml and prices.toml lie beside this file.
 """
 
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ CARD_SHARE = 0.97  # of a card that a plan may need
 # FLOPs each second and thread that SmolLM2-135M with LoRA reached in fp32 (177 tokens/s on two
 # idle threads of an AMD EPYC, 6 FLOPs a weight and token); another CPU may be 3 times off.
 CPU_FLOPS = 7.1e10
+# In a driver's name: another card than the one of that number, or a part of it
+OTHER_CARDS = frozenset(("laptop", "mobile", "ti", "mig"))
 # g CO2e/kWh, average of the world's electricity in 2022 (Ember, Global Electricity Review 2023);
 # in 2023 France was at 56 and India at 713 (Our World in Data, from the same source)
 GRID_G_CO2_PER_KWH = 436
@@ -45,6 +48,8 @@ def device_gib(row: Mapping[str, Any]) -> float:
 def find_device(name: str) -> tuple[str, dict[str, Any]]:
     """Row of devices.toml by id or by the name that a driver reports; empty when unknown."""
     words, rows = set(re.split(r"[^a-z0-9]+", name.lower())), table("devices").items()
+    if words & OTHER_CARDS:
+        return "", {}
     found = (item for item in rows if name.lower() == item[0] or words.issuperset(item[1]["match"]))
     return next(found, ("", {}))
 
@@ -60,6 +65,7 @@ class Machine:
     nodes: int
     bf16: bool
     threads: int | None  # of the CPU
+    ram_gib: float | None = None  # for a run without a GPU; None: not compared
 
     @property
     def gpu(self) -> bool:
@@ -68,30 +74,32 @@ class Machine:
 
     @property
     def limit(self) -> float:
-        """GiB that a plan may need of one GPU."""
-        return CARD_SHARE * self.gib
+        """GiB that a plan may need of one GPU, or of RAM where there is none."""
+        ram = math.inf if self.ram_gib is None else self.ram_gib
+        return CARD_SHARE * self.gib if self.gpu else ram
 
     @property
     def world(self) -> int:
         """Devices that train together."""
-        return max(1, self.gpus) * self.nodes
+        return (max(1, self.gpus) if self.gpu else 1) * self.nodes
 
 
 def machine_of(
     device: str | None, gib: float | None, gpus: int, nodes: int, bf16: bool | None,
-    threads: int | None,
+    threads: int | None, ram_gib: float | None = None,
 ) -> Machine:  # fmt: skip
     """The machine of a plan: `gib` of one GPU as the driver reports it, 0 for a CPU.
 
     Raises ValueError where neither `gib` nor a known device is given.
     """
     device_id, row = find_device(device or "")
-    if gib is None and device and not row:
-        raise ValueError(f"device {device!r} is none of {', '.join(table('devices'))}")
+    if gib is None and not row:
+        names = ", ".join(table("devices"))
+        raise ValueError(f"no gpu_memory_gib, and device {device!r} is none of {names}")
     if gib is None:
         gib = device_gib(row)
     half = gib > 0 and row.get("bf16", True) if bf16 is None else bf16
-    return Machine(device_id, row, gib, gpus, nodes, half, threads)
+    return Machine(device_id, row, gib, gpus, nodes, half, threads, ram_gib)
 
 
 def hours_of(run: Run, machine: Machine, tokens: float) -> list[float] | None:

@@ -1,8 +1,8 @@
 """Plan a fine-tuning run: what fits on the machine, with which settings, and why.
 
-Standard library only. Beside this file lie footprint.py (the closed form of memory), shapes.py
-(architectures), machines.py (devices, time and money) and their tables. Published runs check the
-plan (tests/benchmarks/memory.py).
+Standard library only. Beside this file lie footprint.py (the closed form of memory), ladder.py
+(which runs are tried), shapes.py (architectures), machines.py (devices, time and money) and their
+tables. Published runs check the plan (tests/benchmarks/memory.py).
 """
 
 import argparse
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
     from .footprint import (
+        BYTES,
         HALF_RUNG,
         OBJECTIVE_CLASSES,
+        OPTIMISERS,
         SHARED,
         TECHNIQUES,
         Run,
-        Shape,
-        host_gib,
         peak_gib,
     )
+    from .ladder import Wish, fits, fixes_of, need_gib
     from .machines import (
         CARD_SHARE,
         GRID_G_CO2_PER_KWH,
@@ -33,19 +34,20 @@ if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
         machine_of,
         usable_gib,
     )
-    from .shapes import find_shape, known_shape, table
+    from .shapes import find_shape, table
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from footprint import (
+        BYTES,
         HALF_RUNG,
         OBJECTIVE_CLASSES,
+        OPTIMISERS,
         SHARED,
         TECHNIQUES,
         Run,
-        Shape,
-        host_gib,
         peak_gib,
     )
+    from ladder import Wish, fits, fixes_of, need_gib
     from machines import (
         CARD_SHARE,
         GRID_G_CO2_PER_KWH,
@@ -55,65 +57,27 @@ else:  # a script, or loaded by path
         machine_of,
         usable_gib,
     )
-    from shapes import find_shape, known_shape, table
+    from shapes import find_shape, table
 
-# Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
-# nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes and
-# sharded runs, which no published run checks, get more.
-KNOWN_FACTOR, WIDE_FACTOR, CONTEXT_GIB = 1.15, 1.3, 1.0
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
 # Logits that the whole loss may hold at once on a CPU: 0.25 GiB in fp32, 0.9 GiB with what the
 # backward pass keeps.
 MOST_LOGITS = 2**26
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
-SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
-CARD_STEPS = (8, 12, 16, 24, 32, 48, 80, 141, 192, 288)  # GB
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
 OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
-
-
-def need_gib(run: Run) -> float:
-    """Memory that a device must have, GiB: peak with fragmentation and context."""
-    known = run.shape.sure and run.sharding not in SHARED
-    return (KNOWN_FACTOR if known else WIDE_FACTOR) * peak_gib(run) + CONTEXT_GIB
-
-
-def fits(run: Run, machine: Machine) -> bool:
-    """Whether a run fits one GPU; always true without one: RAM is compared by the caller."""
-    return not machine.gpu or need_gib(run) <= machine.limit
-
-
-def candidates(
-    base: Run, techniques: Sequence[str], precision: str, optim: str | None, eight_bit: bool
-) -> list[Run]:
-    """Rungs of the ladder, best first; with several devices each replicated, then sharded.
-
-    A base that is sharded already stays so.
-    """
-    choices = ("ddp", "fsdp2") if base.world > 1 else ("none",)
-    if base.sharding != "none":
-        choices = (base.sharding,)
-    runs = []
-    rungs = [(name, *rung) for name in techniques for rung in TECHNIQUES[name].rungs]
-    for technique, weights, optimiser in rungs:
-        if "8bit" in optimiser and not (eight_bit or optim):
-            continue
-        whole = precision == "fp16" and TECHNIQUES[technique].trains_all  # fp16 cannot be trained
-        weights = "fp32" if whole or "fp32" in (precision, weights) else precision
-        run = replace(base, technique=technique, weights=weights, optimiser=optim or optimiser)
-        if base.sharding == "zero3" and run.trains_all:  # DeepSpeed keeps 32-bit states itself
-            run = replace(run, optimiser="deepspeed")
-        runs += [replace(run, sharding=name) for name in choices]
-    return list(dict.fromkeys(runs))
-
-
-def least_need_gib(
-    shape: Shape, techniques: Sequence[str], objective_class: str, seq_length: int, world: int = 1
-) -> float:
-    """Smallest need of the techniques at micro batch 1 with checkpointing, GiB of each GPU."""
-    base = Run(shape, "full", objective_class, "bf16", "adamw_torch", True, seq_length, world=world)
-    return min(map(need_gib, candidates(base, techniques, "bf16", None, True)))
+# Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
+CHOICES: dict[str, Sequence[str | None]] = {
+    "technique": ("auto", *TECHNIQUES), "objective": tuple(OBJECTIVES | OBJECTIVE_CLASSES),
+    "sharding": (None, "none", "ddp", "fsdp2", "zero3"), "precision": (None, *BYTES),
+}  # fmt: skip
+MANY = 10**9
+LIMITS = dict.fromkeys(("seq_length", "num_nodes", "effective_batch_size", "lora_r"), (1, MANY))
+LIMITS |= dict.fromkeys(("micro_batch", "accumulation", "cpu_threads"), (1, MANY))
+LIMITS |= {"num_gpus": (0, MANY), "rows": (0, 10**12), "lora_dropout": (0.0, 1.0)}
+LIMITS |= dict.fromkeys(("gpu_memory_gib", "ram_gib", "grid_g_co2_per_kwh"), (0.0, 1e6))
+LIMITS |= {"params": (1.0, 1e15), "tokens": (0.0, 1e18), "epochs": (1e-9, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -152,40 +116,6 @@ class Plan:
         return "\n".join(lines + [f"would fit with: {fix}" for fix in self.fixes])
 
 
-def _fixes(run: Run, techniques: Sequence[str], limit: float) -> list[str]:
-    """Single changes after which the run fits `limit` GiB, the cheapest first."""
-
-    def least(shape: Shape = run.shape, seq: int = run.seq_length, world: int = run.world) -> float:
-        return least_need_gib(shape, techniques, run.objective_class, seq, world)
-
-    tiled, found = replace(run, chunked_loss=True), []
-    if not run.chunked_loss and need_gib(tiled) <= limit:
-        found.append(f"a loss in chunks ({need_gib(run) - need_gib(tiled):.1f} GiB less)")
-    if least() <= limit:
-        found.append("batch, checkpointing, precision, optimiser and sharding on auto")
-    else:
-        about = (run.objective_class, run.seq_length, run.world)
-        lighter = [name for name in ("lora", "qlora") if name not in techniques]
-        lighter = [n for n in lighter if least_need_gib(run.shape, [n], *about) <= limit]
-        found += [f"technique {name}" for name in lighter[:1]]
-    shorter = [n for n in SEQUENCE_STEPS if n < run.seq_length and least(seq=n) <= limit]
-    found += [f"sequences of at most {n} tokens" for n in shorter[-1:]]
-    rows = [(m, row) for m, row in table("models").items() if "head" not in row]
-    free = sorted((row["params"], m) for m, row in rows if not row["gated"])
-    smaller = [m for n, m in free if n < run.shape.params and least(known_shape(m)) <= limit]
-    found += [f"a smaller model: {m}" for m in smaller[-1:]]
-    more = [n for n in (2, 4, 8) if n > run.world and least(world=n) <= limit]
-    found += [f"{n} GPUs of this size" for n in more[:1]]
-    away = replace(run, sharding="offload", micro_batch=1, checkpointing=True, chunked_loss=True)
-    if need_gib(away) <= limit:
-        ram = math.ceil(host_gib(run))
-        found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
-    cards = CARD_STEPS if least() > limit else ()
-    rents = [(n, gb) for n in (run.world, 8) for gb in cards]
-    rents = [(n, gb) for n, gb in rents if CARD_SHARE * usable_gib(gb) >= least(world=n)]
-    return found + [f"{n} x a GPU with {gb} GB" for n, gb in rents[:1]]
-
-
 def _batches(
     run: Run, machine: Machine, share: int, micro_batch: int | None, accumulation: int | None
 ) -> tuple[Run, int]:
@@ -196,6 +126,37 @@ def _batches(
     tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
     largest = next((one for one in reversed(tried) if fits(one, machine)), tried[0])
     return largest, max(sizes, default=1)
+
+
+def _if_fits(machine: Machine, run: Run, **changes: Any) -> Run:
+    """The run with the changes where that fits, else as it is."""
+    changed = replace(run, **changes)
+    return changed if fits(changed, machine) else run
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    """Raise ValueError for arguments of `plan` that no run can have."""
+    for name, allowed in CHOICES.items():
+        if asked[name] not in allowed:
+            words = ", ".join(word for word in allowed if word)
+            raise ValueError(f"unknown {name} {asked[name]!r}: {words}")
+    for name, (least, most) in LIMITS.items():
+        value, kinds = asked[name], int if isinstance(least, int) else (int, float)
+        if value is not None and not (isinstance(value, kinds) and least <= value <= most):
+            whole = "whole " if kinds is int else ""
+            raise ValueError(f"{name} {value!r}: a {whole}number from {least:g} to {most:g}")
+
+
+def _why_technique(run: Run, names: Sequence[str], few: bool, machine: Machine) -> str:
+    """Reason of the technique that was chosen among `names`, best first."""
+    none = "" if fits(run, machine) else "none fits: "
+    if few:
+        lighter = "" if run.technique == names[0] else f"; {names[0]} does not fit"
+        return f"{none}few training data: an adapter forgets and memorises less{lighter}"
+    if not machine.gpu:
+        return f"{none}no GPU: an adapter needs less memory and a third less work"
+    room = f"{machine.limit:.1f} GiB, {CARD_SHARE:.0%} of the card"
+    return f"{none}best of {', '.join(names)} for {room}"
 
 
 def _whole_loss(run: Run, machine: Machine) -> bool:
@@ -214,6 +175,7 @@ def plan(
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
+    ram_gib: float | None = None,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -232,18 +194,22 @@ def plan(
         cpu_threads: for the hours of a run without a GPU.
         prices: rows as in prices.toml; None: that table.
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
+        ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
-        ValueError: an unknown name, or a model of unknown size.
+        ValueError: an unknown name, a number out of its range, settings that exclude each other,
+            or a model of unknown size.
     """
-    if technique not in ("auto", *TECHNIQUES) or objective not in OBJECTIVES | OBJECTIVE_CLASSES:
-        raise ValueError(f"unknown technique {technique!r} or objective {objective!r}")
-    if sharding not in (None, "none", "ddp", "fsdp2", "zero3"):
-        raise ValueError(f"unknown sharding {sharding!r}: none, ddp, fsdp2 or zero3")
-    machine = machine_of(device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads)
+    _check(locals())
+    machine = machine_of(device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib)
     (shape, origin), world, gpu = find_shape(model, params), machine.world, machine.gpu
+    if sharding and (sharding == "none") != (world == 1):
+        raise ValueError(f"sharding {sharding!r} with {world} device(s): none is for one of them")
+    if precision == "fp16" and not gpu:
+        raise ValueError("precision 'fp16' needs a GPU: fp32 or bf16")
     few = tokens < SMALL_DATA_TOKENS if tokens else rows is not None and rows < SMALL_DATA_ROWS
-    computes = precision or ("bf16" if machine.bf16 else "fp16" if gpu else "fp32")
+    usual = "bf16" if machine.bf16 else "fp16" if gpu else "fp32"
+    computes = precision or usual
     four_bit = machine.row.get("eight_bit", True)  # the same library
     names = [
         n for n, t in TECHNIQUES.items()
@@ -253,36 +219,41 @@ def plan(
     names.sort(key=lambda name: (few or not gpu) and TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
-        computes != "fp32", seq_length, micro_batch or 1,
-        gpu if checkpointing is None else checkpointing, chunked_loss is not False, gpu,
-        sharding or "none", world, lora_r, tuple(lora_targets), lora_dropout,
+        computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
+        chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
+        lora_dropout,
     )
-    options = candidates(base, names, computes, optim, gpu and machine.row.get("eight_bit", True))
-    run = next((one for one in options if fits(one, machine)), None) or min(options, key=need_gib)
+    wish = Wish(base, names, computes, optim, gpu and four_bit)
+    run = wish.best(machine.limit)
     share = math.ceil(effective_batch_size / world)
+    if checkpointing is None and not gpu:  # a larger batch gains less than it there
+        run = _if_fits(machine, run, checkpointing=False)
     run, useful = _batches(run, machine, share, micro_batch, accumulation)
-    if checkpointing is None and gpu and fits(replace(run, checkpointing=False), machine):
-        run = replace(run, checkpointing=False)
+    if checkpointing is None:
+        run = _if_fits(machine, run, checkpointing=False)
     if chunked_loss is None and _whole_loss(run, machine):
-        run = replace(run, chunked_loss=False)
+        run = _if_fits(machine, run, chunked_loss=False)
     batch, accumulates = run.micro_batch, accumulation or math.ceil(share / run.micro_batch)
     hours = hours_of(run, machine, tokens * epochs) if tokens else None
     prices = table("prices") if prices is None else prices
     expenses = expenses_of(hours, machine, prices, grid_g_co2_per_kwh)
     room = f"{machine.limit:.1f} GiB, {CARD_SHARE:.0%} of the card" if gpu else "the RAM"
+    total = batch * accumulates * world
+    differs = "" if total == effective_batch_size else f"; {effective_batch_size} were asked for"
     good = fits(run, machine)
     need = need_gib(run)
     whole = need_gib(replace(run, chunked_loss=False)) if run.chunked_loss else 0.0
     reasons = {
-        "technique": "few training data: an adapter forgets and memorises less" if few
-        else f"{'' if good else 'none fits: '}best of {', '.join(names)} for {room}" if gpu
-        else "no GPU: an adapter needs less memory and a third less work",
+        "technique": _why_technique(run, names, few, machine),
         "quantisation": f"a property of {run.technique}",
         "precision": f"the {'GPU' if gpu else 'CPU'} has {'' if machine.bf16 else 'no '}bf16 units",
-        "weights": "exact sums of small updates" if run.weights == "fp32" else "half the memory",
+        "weights": "half the memory" if run.weights != "fp32" else "as precision"
+        if computes == "fp32" else "exact sums of small updates",
         "optim": "32-bit states do not fit" if "8bit" in run.optimiser else "the usual choice",
-        "per_device_train_batch_size": f"the largest up to {useful} that fits",
-        "gradient_accumulation_steps": f"batch = {batch} x {accumulates} x {world} device(s)",
+        "per_device_train_batch_size": f"the largest up to {useful} that fits" if good
+        else "the smallest, which does not fit",
+        "gradient_accumulation_steps":
+        f"batch = {batch} x {accumulates} x {world} device(s){differs}",
         "gradient_checkpointing": "saves memory that is needed" if run.checkpointing
         else "all activations fit" if gpu else "slower, and RAM is larger than a card",
         "chunked_loss": f"whole logits need {whole - need:.1f} GiB more" if run.chunked_loss
@@ -300,12 +271,23 @@ def plan(
     fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
     fixed |= {"chunked_loss": chunked_loss is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
+    if run.optimiser == "deepspeed":
+        reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"
+    elif run.optimiser not in OPTIMISERS:
+        reasons["optim"] += "; its memory is counted as that of adamw_torch"
+    auto = wish._replace(
+        base=replace(base, micro_batch=1, checkpointing=True, sharding="none"), optim=None,
+        precision=usual,
+    )
+    auto = auto._replace(base=replace(auto.base, autocast=usual != "fp32"))
+    lighter = [n for n in ("lora", "qlora") if n not in names]
+    lighter = [n for n in lighter if four_bit or not TECHNIQUES[n].base_bytes]
     return Plan(
         run.technique, "nf4" if TECHNIQUES[run.technique].base_bytes else "none", computes,
         run.weights, "adamw_torch" if run.optimiser == "deepspeed" else run.optimiser, batch,
         accumulates, run.checkpointing, run.chunked_loss, run.sharding, round(peak_gib(run), 2),
         round(need, 2), _band(run, machine), good, hours, **expenses, reasons=reasons,
-        fixes=[] if good else _fixes(run, names, machine.limit),
+        fixes=[] if good else fixes_of(wish, auto, lighter, machine),
     )
 # fmt: on
 
@@ -334,6 +316,7 @@ def main() -> None:
     parser.add_argument("--params", type=float, help="number of weights of a model of your own")
     asked = vars(parser.parse_args())
     gb = asked.pop("gpu_memory_gb")
+    gb = 0 if gb is None and not asked["device"] else gb
     try:
         print(plan(gpu_memory_gib=gb and usable_gib(gb), **asked).table())
     except ValueError as error:

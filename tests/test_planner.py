@@ -16,15 +16,17 @@ HOOKS = Path(__file__).resolve().parent.parent / "hooks"
 sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
+import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
 import shapes  # noqa: E402
-from planner import Plan, Run, Shape, plan  # noqa: E402
+from footprint import Run, Shape  # noqa: E402
+from planner import Plan, plan  # noqa: E402
 
 SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QWEN_7B = "Qwen/Qwen2.5-7B-Instruct"
 LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
-MODULES = ("planner.py", "footprint.py", "machines.py", "shapes.py")
+MODULES = ("planner.py", "footprint.py", "ladder.py", "machines.py", "shapes.py")
 TABLES = ("models.toml", "devices.toml", "prices.toml")
 # Mistral-7B v0.1 of the published runs: as v0.3, with 32,000 vocabulary entries
 MISTRAL = Shape(7_241_732_096, 4096, 14336, 32, 32, 8, 128, 32000, False)
@@ -98,8 +100,8 @@ def test_need_rises_with_sequence_batch_rank_and_model() -> None:
             assert planner.need_gib(unsaved) >= planner.need_gib(base)
     sizes = [shapes.typical_shape(b * 1e9) for b in build_tables.CUSTOM_BILLIONS]
     for technique in planner.TECHNIQUES:
-        for length in planner.SEQUENCE_STEPS:
-            needs = [planner.least_need_gib(s, [technique], "causal_lm", length) for s in sizes]
+        for length in ladder.SEQUENCE_STEPS:
+            needs = [ladder.least_need_gib(s, [technique], "causal_lm", length) for s in sizes]
             assert needs == sorted(needs)
 
 
@@ -127,7 +129,7 @@ def test_more_gpus_never_need_more_each() -> None:
         shape = shapes.known_shape(model)
         for technique in build_tables.OFFERED:
             needs = [
-                planner.least_need_gib(shape, [technique], "causal_lm", 2048, n) for n in (2, 4, 8)
+                ladder.least_need_gib(shape, [technique], "causal_lm", 2048, n) for n in (2, 4, 8)
             ]
             assert needs == sorted(needs, reverse=True)
 

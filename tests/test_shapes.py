@@ -13,7 +13,7 @@ sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
 import footprint  # noqa: E402
-import planner  # noqa: E402
+import ladder  # noqa: E402
 import shapes  # noqa: E402
 from planner import plan  # noqa: E402
 
@@ -41,9 +41,9 @@ def test_a_size_alone_is_planned_with_more_than_its_model_needs() -> None:
         if shape.sure and "head" not in row:
             for technique in build_tables.OFFERED:
                 for length in (512, 2048, 8192):
-                    known = planner.least_need_gib(shape, [technique], "causal_lm", length)
+                    known = ladder.least_need_gib(shape, [technique], "causal_lm", length)
                     guess = shapes.typical_shape(row["params"])
-                    wide = planner.least_need_gib(guess, [technique], "causal_lm", length)
+                    wide = ladder.least_need_gib(guess, [technique], "causal_lm", length)
                     # DoRA keeps more where more of the weights lie in blocks than is typical
                     assert wide >= 0.98 * known, (model, technique, length)
 

@@ -86,7 +86,9 @@ def test_no_python_file_is_too_long() -> None:
 
 def test_source_modules_carry_no_template_code() -> None:
     package = ROOT / "template" / "src" / "{{ package_name }}"
-    includes = {f"{name}.py.jinja" for name in ("hardware", "footprint", "machines", "shapes")}
+    includes = {
+        f"{name}.py.jinja" for name in ("hardware", "footprint", "ladder", "machines", "shapes")
+    }
     for path in package.iterdir():
         if path.suffix == ".py":
             # Braces are doubled in f-strings too, but without a blank behind them.

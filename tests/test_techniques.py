@@ -9,7 +9,9 @@ sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
 import planner  # noqa: E402
-from planner import Run, plan  # noqa: E402
+import shapes  # noqa: E402
+from footprint import Run  # noqa: E402
+from planner import plan  # noqa: E402
 
 QWEN_7B = "Qwen/Qwen2.5-7B-Instruct"
 
@@ -37,11 +39,11 @@ def test_auto_never_takes_dora_and_quantises_only_what_does_not_fit_otherwise() 
 
 
 def test_fused_experts_are_not_quantised() -> None:
-    mixtral = planner.known_shape("mistralai/Mixtral-8x7B-Instruct-v0.1")
+    mixtral = shapes.known_shape("mistralai/Mixtral-8x7B-Instruct-v0.1")
     run = Run(mixtral, "qlora", "causal_lm", "bf16", "adamw_torch", True, 512)
     experts = 3 * mixtral.hidden * mixtral.intermediate * mixtral.experts * mixtral.layers
     assert planner.peak_gib(run) > 2 * experts / 2**30
-    dense = planner.known_shape("mistralai/Mistral-7B-Instruct-v0.3")
+    dense = shapes.known_shape("mistralai/Mistral-7B-Instruct-v0.3")
     assert planner.peak_gib(replace(run, shape=dense)) < 0.6 * 2 * dense.params / 2**30
 
 

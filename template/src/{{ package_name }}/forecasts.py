@@ -1,6 +1,7 @@
 """What the plan would be elsewhere, and how well it held: grid, other values, own runs."""
 
 import csv
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -74,12 +75,16 @@ def simulated(run: Run) -> str:
 def grid(config: Config) -> str:
     """Return GiB needed by each technique on each device of devices.toml; `no`: does not fit."""
     rows, (model, params) = [], planned_model(config)
+    targets = config.lora.lora_target_modules
+    planned_shape(config)
     for name, device in shapes.table("devices").items():
         cells = [f"{name:9} {device['memory_gb']:4.0f} GB"]
         for technique in hardware.TECHNIQUES:
             plan = hardware.plan(
                 model, config.objective, technique, None, 1, config.train.max_length,
                 device=name, params=params, micro_batch=1, checkpointing=True,
+                lora_r=config.lora.lora_r, lora_dropout=config.lora.lora_dropout,
+                lora_targets=() if isinstance(targets, str) else targets,
             )  # fmt: skip
             cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
         rows.append("".join(cells))
@@ -135,22 +140,40 @@ def calibration(path: Path) -> str:
     On a GPU the allocated peak is compared; without one the process's memory with the need.
 
     Raises:
-        UserError: no run has been measured yet.
+        UserError: no run has been measured yet, or no row of the file has its figures.
     """
+    fix = "run `make train` first"
     if not path.is_file():
-        raise UserError(Problem(str(path), "no finished run yet", fix="run `make train` first"))
-    with path.open(encoding="utf-8", newline="") as lines:
+        raise UserError(Problem(str(path), "no finished run yet", fix=fix))
+    with path.open(encoding="utf-8", errors="replace", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    errors = []
+    errors, skipped = [], 0
     text = [f"{'run':34}{'predicted':>10}{'measured':>10}{'error':>8}"]
     for row in rows:
-        column = "predicted_peak_gib" if row["kind"] == "cuda" else "predicted_need_gib"
-        predicted, measured = float(row[column]), float(row["measured_peak_gib"])
+        column = "predicted_peak_gib" if row.get("kind") == "cuda" else "predicted_need_gib"
+        predicted, measured = _positive(row.get(column)), _positive(row.get("measured_peak_gib"))
+        if not (predicted and measured):
+            skipped += 1
+            continue
         errors.append(predicted / measured - 1)
-        text.append(f"{row['run'][:33]:34}{predicted:10.2f}{measured:10.2f}{errors[-1]:8.1%}")
+        name = str(row.get("run"))[:33]
+        text.append(f"{name:34}{predicted:10.2f}{measured:10.2f}{errors[-1]:8.1%}")
+    if not errors:
+        raise UserError(Problem(str(path), f"no row of {len(rows)} has both figures", fix=fix))
+    if skipped:
+        text.append(f"{skipped} rows without both figures were left out")
     middle = statistics.median(map(abs, errors))
     text.append(
         f"{len(errors)} runs, median error {middle:.1%}, "
         f"from {min(errors):.1%} to {max(errors):.1%}; below 0: more was used than predicted"
     )
     return "\n".join(text)
+
+
+def _positive(text: str | None) -> float | None:
+    """Return a number above 0 that a cell holds, else None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None

@@ -82,7 +82,9 @@ def detect_device() -> Device:
         properties = torch.cuda.get_device_properties(0)
         memory = round(properties.total_memory / 2**30, 1)
         count = torch.cuda.device_count()
-        return Device("cuda", properties.name, memory, count, torch.cuda.is_bf16_supported())
+        # a T4 has no such units; torch imitates them, which is slower than fp16
+        half = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device("cuda", properties.name, memory, count, half)
     memory = round(machine_memory() / 2**30, 1)
     if torch.backends.mps.is_available():
         return Device("mps", platform.processor() or "Apple GPU", memory, 1, False)

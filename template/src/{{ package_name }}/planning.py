@@ -24,6 +24,7 @@ LOCK = Path("configs/plan.lock.yaml")
 PRICES = Path("configs/prices.toml")  # of the project: rows go before those of the package
 REPORT = "report.json"  # of the preparation
 HEAD = "# Written by scripts/plan.py for this machine; do not edit, set the values in the config.\n"
+LAUNCHED = ("GPUs", "offload", "8 x")  # fixes that need a launcher
 # Sections that decide a plan; a change of any other keeps it.
 SECTIONS = ("objective", "technique", "model", "lora", "train", "hardware")
 
@@ -70,8 +71,9 @@ def make_plan(
     """Ask the planner; `rows` and `tokens` of the training split, None before preparation.
 
     Raises:
-        UserError: the model's size is unknown.
+        UserError: the model's size is unknown, or settings exclude each other.
     """
+    planned_shape(config)
     train, lora = config.train, config.lora
     targets = lora.lora_target_modules
     on_gpu = device.kind == "cuda"
@@ -102,9 +104,10 @@ def make_plan(
             cpu_threads=os.cpu_count(),
             prices=own_prices(config),
             grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
+            ram_gib=None if on_gpu else device.memory_gib,
         )
     except ValueError as error:
-        raise _unknown_model(error) from None
+        raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
     if device.count > 1:
         reason = f"1 of the {device.count} GPUs is used: training runs in one process"
         plan.reasons["devices"] = reason
@@ -117,12 +120,11 @@ def require_fit(plan: Plan, device: Device) -> None:
     Raises:
         UserError: with the changes that would help, the cheapest first.
     """
-    # Without a GPU the planner states the need, and the machine's memory is compared here.
     if plan.fits and plan.need_gib <= device.memory_gib:
         return
     found = f"{plan.need_gib:.1f} GiB needed, {device.memory_gib:.1f} GiB there ({device.name})"
     # Training runs in one process, so more GPUs or a launcher would not help.
-    fixes = [fix for fix in plan.fixes if "GPUs" not in fix and "offload" not in fix]
+    fixes = [fix for fix in plan.fixes if not any(word in fix for word in LAUNCHED)]
     fixes = fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
     raise UserError(Problem("plan", found, fix="; or ".join(fixes)))
 
