@@ -11,10 +11,10 @@ from typing import Any
 from . import hardware, shapes
 from .config import Config, load_config
 from .errors import Problem, UserError
-from .footprint import Run
+from .footprint import OPTIMISERS, Run
 from .hardware import Plan
 from .model_wrapper import Device
-from .planning import make_plan, planned_model, planned_shape, training_size
+from .planning import configured_device, make_plan, planned_model, planned_shape, training_size
 
 RUNS = Path("runs/memory.csv")
 COLUMNS = (
@@ -27,6 +27,8 @@ SHORT = {
     "batch": "train.per_device_train_batch_size",
     "model": "model.model_name_or_path",
     "checkpointing": "train.gradient_checkpointing",
+    "gpu": "hardware.gpu_memory_gb",
+    "gpus": "hardware.num_gpus",
 }
 
 
@@ -55,12 +57,26 @@ def simulated(run: Run) -> str:
     """Return lines that set the simulated peak beside the closed form.
 
     Raises:
-        UserError: the base weights are quantised, which fake tensors cannot hold.
+        UserError: the base weights are quantised, which fake tensors cannot hold, or the optimiser
+            or the model's class is not known.
     """
+    from .simulation import CLASSES, simulated_peak_gib
+
+    shape, problems = run.shape, []
     if hardware.TECHNIQUES[run.technique].base_bytes:
         fix = "simulate technique=lora; a 4-bit weight takes 0.516 bytes instead of 2"
-        raise UserError(Problem("--simulate", f"technique {run.technique}", fix=fix))
-    from .simulation import simulated_peak_gib
+        problems.append(Problem("--simulate", f"technique {run.technique}", fix=fix))
+    if run.optimiser not in OPTIMISERS:
+        known = ", ".join(OPTIMISERS.keys() - {"deepspeed"})
+        problems.append(Problem("--simulate", f"train.optim {run.optimiser}", known))
+    # experts make a shape unsure as well, but their classes are known
+    guessed = not shape.sure and (shape.experts == 1 or shape.family not in ("llama", "qwen3"))
+    if guessed or shape.family not in CLASSES:
+        fix = "a model of models.toml, or a folder whose config.json is of a kind that is there"
+        found = f"a model without a class to simulate ({shape.family}-like at most)"
+        problems.append(Problem("--simulate", found, fix=fix))
+    if problems:
+        raise UserError(problems)
 
     # What the simulation cannot see is left out of the closed form as well.
     bare = replace(run, on_gpu=True, lora_dropout=0.0, attention="flash", chunked_loss=False)
@@ -99,6 +115,8 @@ def other_values(
 ) -> str:
     """Return the plan of now and with other values, side by side.
 
+    Another `hardware.gpu_memory_gb` or `hardware.num_gpus` stands for another device.
+
     Raises:
         UserError: a change is not written as key=value, or its key is unknown.
     """
@@ -108,8 +126,11 @@ def other_values(
     pairs = [change.split("=", 1) for change in changes]
     given = [f"{SHORT.get(key, key)}={value}" for key, value in pairs]
     now, then = load_config(path, list(overrides)), load_config(path, [*overrides, *given])
+    moved = now.hardware.gpu_memory_gb, now.hardware.num_gpus
+    moves = moved != (then.hardware.gpu_memory_gb, then.hardware.num_gpus)
+    other = configured_device(then) if moves else device
     before = make_plan(now, device, *training_size(now)).as_dict()
-    after = make_plan(then, device, *training_size(then)).as_dict()
+    after = make_plan(then, other, *training_size(then)).as_dict()
     names = [name for name in before if name not in ("reasons", "fixes")]
     lines = [f"{'':28} {'now':>14} {' '.join(changes):>18}"]
     for name in names:
