@@ -103,12 +103,20 @@ class Run:
         return TECHNIQUES[self.technique].trains_all
 
     def target_names(self) -> list[str]:
-        """Matrices with an adapter; unrecognised names mean all. Fused experts take none."""
+        """Matrices with an adapter; unrecognised names mean all. For experts see below."""
         return [name for name, _, _ in _adapted(self.shape, self.lora_targets)]
 
     def targets(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each adapted matrix of a block."""
         return [(inputs, outputs) for _, inputs, outputs in _adapted(self.shape, self.lora_targets)]
+
+    @property
+    def adapts_experts(self) -> bool:
+        """Whether the experts get adapters: peft gives them some unless attention is named."""
+        attention = {"q", "k", "v", "o", "qkv"}
+        named = {name.removesuffix("_proj") for name in self.lora_targets}
+        open_to = not named or not named <= attention
+        return self.shape.experts > 1 and not self.trains_all and open_to
 
 
 @functools.lru_cache(maxsize=64)
@@ -259,6 +267,11 @@ def parts_gib(run: Run) -> dict[str, float]:
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
     weights *= 1 + references * full
     adapter = shape.layers * run.lora_r * sum(map(sum, run.targets()))
+    merged = 0.0
+    if run.adapts_experts:  # a rank for each expert, twice for gate and up, which lie in one tensor
+        wide, inner = shape.hidden, shape.intermediate
+        adapter += shape.layers * run.lora_r * shape.experts * (3 * wide + 5 * inner)
+        merged = 3 * wide * inner * shape.experts * dtype  # the step adds them to the weights
     trained = shape.params if full else adapter
     if run.embeddings:  # kept in the dtype of the model
         trained += 2 * shape.vocab * shape.hidden * dtype / trained_dtype
@@ -281,9 +294,10 @@ def parts_gib(run: Run) -> dict[str, float]:
     one_layer = layer_bytes + _backward_per_token(run) * tokens
     largest = max(map(math.prod, run.targets()))
     copy_of_weight = largest * (2 * (held < 2) + 4 * technique.saves_outputs)
-    kept = cast + shape.layers * (boundary if run.checkpointing else layer_bytes)
+    kept = cast + shape.layers * (boundary if run.checkpointing else layer_bytes + merged)
     spare = 20 * shape.hidden * tokens  # five 32-bit copies in the backward pass of a norm
     inside = one_layer if run.checkpointing else max(spare, one_layer - layer_bytes)
+    inside += merged / 3 + merged * run.checkpointing  # and the gradient of a third of them
     backward = static + kept + inside + copy_of_weight
     loss = static + kept + _loss_bytes(run, tokens)
     late = static + gradients + one_layer if full else backward + gradients
