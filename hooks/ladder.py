@@ -89,8 +89,8 @@ class Wish(NamedTuple):
 
     def fits(self, limit: float, **changes: Any) -> bool:
         """Whether it would fit with these fields of the run changed."""
-        run = self._replace(base=replace(self.base, **changes)).best(limit)
-        return need_gib(run) <= limit
+        wish = self._replace(base=replace(self.base, **changes))
+        return any(need_gib(run) <= limit for run in candidates(*wish))
 
 
 def fixes_of(wish: Wish, auto: Wish, lighter: Sequence[str], machine: Machine) -> list[str]:

@@ -69,11 +69,12 @@ OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward"
 OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
-    "technique": ("auto", *TECHNIQUES), "objective": tuple(OBJECTIVES | OBJECTIVE_CLASSES),
+    "technique": ("auto", *TECHNIQUES), "objective": (*OBJECTIVES, *OBJECTIVE_CLASSES),
     "sharding": (None, "none", "ddp", "fsdp2", "zero3"), "precision": (None, *BYTES),
 }  # fmt: skip
 MANY = 10**9
-LIMITS = dict.fromkeys(("seq_length", "num_nodes", "effective_batch_size", "lora_r"), (1, MANY))
+LIMITS: dict[str, tuple[float, float]] = {}
+LIMITS |= dict.fromkeys(("seq_length", "num_nodes", "effective_batch_size", "lora_r"), (1, MANY))
 LIMITS |= dict.fromkeys(("micro_batch", "accumulation", "cpu_threads"), (1, MANY))
 LIMITS |= {"num_gpus": (0, MANY), "rows": (0, 10**12), "lora_dropout": (0.0, 1.0)}
 LIMITS |= dict.fromkeys(("gpu_memory_gib", "ram_gib", "grid_g_co2_per_kwh"), (0.0, 1e6))
@@ -273,8 +274,10 @@ def plan(
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
     if run.optimiser == "deepspeed":
         reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"
-    elif run.optimiser not in OPTIMISERS:
+    elif optim and optim not in OPTIMISERS:
         reasons["optim"] += "; its memory is counted as that of adamw_torch"
+    if TECHNIQUES[run.technique].base_bytes and not four_bit:
+        reasons["technique"] += f"; 4-bit weights were not tried on {machine.row['title']}"
     auto = wish._replace(
         base=replace(base, micro_batch=1, checkpointing=True, sharding="none"), optim=None,
         precision=usual,

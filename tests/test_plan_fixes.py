@@ -176,5 +176,7 @@ def test_reasons_say_what_was_decided() -> None:
     assert (shared.optim, shared.reasons["optim"]) == (
         "adamw_torch", "DeepSpeed's own Adam, with 32-bit states",
     )  # fmt: skip
+    apple = plan(SMOL, "sft", "qlora", None, 1, 512, device="apple-m")
+    assert "not tried on Apple" in apple.reasons["technique"]
     cpu = plan(SMOL, "sft", "lora", 0, 0, 512)
     assert cpu.reasons["weights"] == "as precision"
