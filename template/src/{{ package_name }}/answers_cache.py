@@ -1,9 +1,10 @@
 """One model answers the sets; what it answered is kept, so that nothing is asked twice.
 
-Kept are the answers of models that do not change: the base and further baselines. They lie in
-`runs/.cache/`, one file each, named by a hash of everything that they depend on. Items come from
-the packs and hold no user data. Where a passage of the training data stands in the prompt, the
-model may quote it: answers to such prompts are not kept.
+Kept are the answers of models whose files can be told apart: the base and further baselines from
+a folder, not what an endpoint writes. They lie in `runs/.cache/`, one file each, named by a hash
+of everything that they depend on. Items come from the packs and hold no user data. Where a passage
+of the training data stands in the prompt, the model may quote it: answers to such prompts are not
+kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,6 @@ def kept(
     identity: str | None,
     what: Mapping[str, Any],
     compute: Callable[[], Any],
-    worth: Callable[[Any], bool] = lambda _: True,
 ) -> tuple[Any, bool]:
     """Return a JSON value and True if it was kept; else compute it, and keep it.
 
@@ -91,13 +91,12 @@ def kept(
         identity: hash of the model; None: nothing is kept.
         what: everything else that the value depends on.
         compute: called if nothing is kept.
-        worth: says whether a computed value is kept.
     """
     path = _place(asked, identity, what)
     if path and path.is_file():
         return read_json(path), True
     value = compute()
-    if path and worth(value):
+    if path:
         write_json(path, value)
     return value, False
 
