@@ -37,7 +37,7 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
-from .utils import timed, write_json
+from .utils import finite, timed, write_json
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -96,7 +96,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= _outcome(trainer, device)
     record |= {"status": "finished", "seconds": seconds}
-    write_json(run_dir / RECORD, record)
+    write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
     promote(config, run_dir)
     return run_dir
 
