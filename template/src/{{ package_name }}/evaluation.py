@@ -107,13 +107,18 @@ def evaluation_precision(config: Config, run_dir: Path) -> str:
 
 
 def load_run(config: Config, run_dir: Path, precision: str) -> LoadedModel:
-    """Load the tuned model of a run: its merged weights, or its adapter on the base."""
-    if any(run_dir.glob("*.safetensors")) or not (run_dir / "adapter").is_dir():
+    """Load the tuned model of a run: its merged weights, or its adapter on the base.
+
+    The adapter lies in the folder `adapter`, or is all that the run's own folder holds.
+    """
+    bare = (run_dir / "adapter_config.json").is_file() and not (run_dir / "config.json").is_file()
+    adapter = run_dir if bare else run_dir / "adapter"
+    if not bare and (any(run_dir.glob("*.safetensors")) or not adapter.is_dir()):
         return load_tuned(run_dir, precision)
     from peft import PeftModel
 
     loaded = load_base(config, precision)
-    loaded.model = PeftModel.from_pretrained(loaded.model, run_dir / "adapter").eval()
+    loaded.model = PeftModel.from_pretrained(loaded.model, adapter).eval()
     return loaded
 
 
