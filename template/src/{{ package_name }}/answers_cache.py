@@ -145,11 +145,12 @@ def _place(asked: Asked, identity: str | None, what: Mapping[str, Any]) -> Path 
     """Return the file of a kept value, whether it is there or not; None: nothing is kept."""
     if identity is None:
         return None
+    device = detect_device()
     parts = {
         "version": SCORING_VERSION,
         "model": identity,
         "precision": asked.precision,
-        "device": detect_device().kind,
+        "device": [device.kind, device.name],  # speed is that of this very card
         "prompt": asked.prompt,
     }
     folder = asked.config.path(asked.config.train.output_dir) / ".cache"
