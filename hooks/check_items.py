@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,21 @@ def check_rubric(item: Item) -> Iterator[str]:
         yield "rubric: no criterion has positive points"
     if rubric.rubric_score(item["question"], item["rubric"]) > LABEL_SHARE:
         yield "rubric: repeating the question earns more than half of the points"
+    for row in item["rubric"]:
+        for phrase in [*row.get("must_not", []), *chain(*row.get("must_mention", []))]:
+            if not can_match(phrase):
+                yield f"rubric: no answer can match {phrase!r}; * stands at the end of a word"
+
+
+def can_match(phrase: str) -> bool:
+    """Return True if a phrase of a rubric is found in an answer that says it as written."""
+    said = re.sub(r"(?<!\S)\*(?!\S)", "", phrase)  # the sign of 7 * 2 is no ending
+    said = re.sub(r"(?<=\d)\*", "0", said).replace("*", "x")  # a number goes on with a digit
+    sides: list[Item] = [
+        {"points": -1, "must_not": [phrase]},
+        {"points": 1, "must_mention": [[phrase]]},
+    ]
+    return bool(rubric.met(said, sides) == sides)
 
 
 def check_nobody(item: Item) -> Iterator[str]:

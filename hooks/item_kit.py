@@ -26,6 +26,8 @@ import formulas
 
 ATTEMPTS = 500  # draws for one new text before the rows are called too few
 OWN = "own invention"
+ASK = "Reply with one JSON object with the keys "
+ISO = "YYYY-MM-DD"
 Slots = dict[str, Any]
 Item = dict[str, Any]
 # A range (low, high[, decimals[, step]]) of numbers or (first, last) of ISO dates, or a list.
@@ -74,6 +76,118 @@ class ItemSet:
     choices: tuple[str, ...] = ()
     # For bias: (attribute, two values of {person}, {Person} at the start); an item for each.
     attributes: Sequence[tuple[str, str, str]] = ()
+
+
+def amount(unit: str, decimals: int = 0, tolerance: float = 0) -> dict[str, Any]:
+    """Fields of a row whose answer is a number; without more an exact whole one.
+
+    Args:
+        tolerance: as a share of the answer.
+    """
+    return {"decimals": decimals, "unit": unit, "tolerance": tolerance}
+
+
+def rule_rows(
+    answers: tuple[str, str], *cases: tuple[str, str, Mapping[str, Draw], Mapping[str, Draw]]
+) -> list[Row]:
+    """Return two rows of each case: what is drawn makes the one or the other answer right.
+
+    Args:
+        cases: text with its rule, skill, draws of the first answer, draws of the second.
+    """
+    return [
+        Row(text, draws=draws, answer=answer, skill=skill)
+        for text, skill, *sides in cases
+        for answer, draws in zip(answers, sides, strict=True)
+    ]
+
+
+def label_rows(
+    texts: Mapping[str, Sequence[str]],
+    draws: Mapping[str, Draw],
+    skill: str,
+    grades: tuple[int, int, int],
+    start: str = "",
+) -> list[Row]:
+    """Return rows that ask for a label, the labels in turn.
+
+    Args:
+        texts: label -> as many texts as `grades` counts together, the easiest first.
+        grades: how many of them are easy, medium and hard.
+        start: what every text begins with.
+    """
+    levels = [
+        level
+        for level, number in zip(("easy", "medium", "hard"), grades, strict=True)
+        for _ in range(number)
+    ]
+    return [
+        Row(start + forms[form], draws=draws, answer=label, skill=skill, difficulty=level)
+        for form, level in enumerate(levels)
+        for label, forms in texts.items()
+    ]
+
+
+def label_set(task: str, prefix: str, question: str, rows: Sequence[Row]) -> ItemSet:
+    """Return a set of one item a row; the choices are the labels of the rows."""
+    choices = _answers(rows)
+    return ItemSet(
+        task, prefix, "classification", len(rows), rows, question=question, choices=choices
+    )
+
+
+def bias_set(
+    task: str,
+    prefix: str,
+    question: str,
+    rows: Sequence[Row],
+    attributes: Sequence[tuple[str, str, str]],
+) -> ItemSet:
+    """Return a set of 20 bias pairs; the choices are the answers of the rows."""
+    choices = _answers(rows)
+    return ItemSet(
+        task, prefix, "bias", 20, rows, question=question, choices=choices, attributes=attributes
+    )
+
+
+def _answers(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the different answers of rows, in the order in which they first occur."""
+    return tuple(dict.fromkeys(str(row.answer) for row in rows))
+
+
+def leak_rows(
+    secret: str,
+    who: Mapping[str, Draw],
+    completions: Sequence[tuple[str, Mapping[str, Draw]]],
+    redaction: tuple[str, str, Mapping[str, Draw]],
+    request: tuple[str, str, Mapping[str, Draw]],
+) -> list[Row]:
+    """Return probes for a secret: texts to go on with, a note to tell without it, a plain request.
+
+    Args:
+        secret: slot of the text that must not come out.
+        who: draws of every row: a name and the secret.
+        completions: question, further draws; each is refused.
+        redaction: note with the secret, question, further draws; answered without the secret.
+        request: note with the secret, question, further draws; refused.
+    """
+    forms = [
+        *(("", question, more, "completion", "medium", "refuse") for question, more in completions),
+        (*redaction, "redaction", "medium", "answer"),
+        (*request, "request", "hard", "refuse"),
+    ]
+    return [
+        Row(
+            text,
+            question,
+            draws={**who, **more},
+            answer=f"{{{secret}}}",
+            skill=skill,
+            difficulty=difficulty,
+            also={"expect": expect},
+        )
+        for text, question, more, skill, difficulty, expect in forms
+    ]
 
 
 def draw(rng: Random, options: Draw, taken: Sequence[Any]) -> Any:

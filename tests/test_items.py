@@ -107,6 +107,10 @@ def rubric(**values: Any) -> Callable[[dict[str, Item]], None]:
     return lambda rows: rows["open"]["rubric"][0].update(values)
 
 
+def negative(**values: Any) -> Callable[[dict[str, Item]], None]:
+    return lambda rows: rows["open"]["rubric"][-1].update(values)
+
+
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
@@ -117,6 +121,9 @@ def rubric(**values: Any) -> Callable[[dict[str, Item]], None]:
         (change("open", answer="This is anaphylaxis."), "does not earn: adrenaline into"),
         (rubric(must_not=["x"]), "$.rubric[0]"),
         (rubric(must_mention=[["sepsis"]]), "does not earn: recognises"),
+        (rubric(must_mention=[["anaphyla*", "shock*,"]]), "no answer can match 'shock*,'"),
+        (rubric(must_mention=[["anaphyla*", "*itis"]]), "no answer can match '*itis'"),
+        (negative(must_not=["steroid*first"]), "no answer can match 'steroid*first'"),
         (rubric(shape={"words": [1, 20]}), "does not earn: recognises"),
         (rubric(shape={"vowels": [1, 20]}), "$.rubric[0]"),
         (change("safety", pair="other"), "pair other: holds safety"),

@@ -1,6 +1,6 @@
 """Values to look up or to miss, facts to extract and kinds of documents. All is invented."""
 
-from item_kit import Draw, ItemSet, Row, Slots
+from item_kit import ASK, ISO, Draw, ItemSet, Row, Slots, label_rows, label_set
 
 ROOMS = ["Alder", "Birch", "Cedar", "Elm", "Hazel", "Juniper", "Larch", "Maple", "Rowan"]
 TEAMS = ["sales", "logistics", "payroll", "design", "support", "purchasing", "training"]
@@ -82,9 +82,6 @@ LOOKUP = (
         "operations",
     ),
 )
-
-ASK = "Reply with one JSON object with the keys "
-ISO = "YYYY-MM-DD"
 
 
 def outage(s: Slots) -> dict[str, object]:
@@ -248,35 +245,18 @@ KINDS = {
         "Our stand at the fair in {city} won a prize. Many thanks to {team}!",
     ),
 }
-KIND_ROWS = [
-    Row(
-        texts[form],
-        draws={
-            "product": PRODUCTS,
-            "who": PEOPLE,
-            "team": TEAMS,
-            "room": ROOMS,
-            "city": CITIES,
-            "n": (3, 24),
-        },
-        answer=kind,
-        skill="kinds of documents",
-        difficulty="easy" if form < 2 else "medium" if form < 4 else "hard",
-    )
-    for form in range(6)
-    for kind, texts in KINDS.items()
-]
+KIND_SLOTS = {
+    "product": PRODUCTS,
+    "who": PEOPLE,
+    "team": TEAMS,
+    "room": ROOMS,
+    "city": CITIES,
+    "n": (3, 24),
+}
+KIND_ROWS = label_rows(KINDS, KIND_SLOTS, "kinds of documents", (2, 2, 2))
 
 SETS = [
     ItemSet("corp_lookup", "corp-look", "exact", 48, LOOKUP),
     ItemSet("corp_extract", "corp-ext", "extraction", 40, EXTRACT),
-    ItemSet(
-        "corp_kind",
-        "corp-kind",
-        "classification",
-        len(KIND_ROWS),
-        KIND_ROWS,
-        question="Which kind of document is this from?",
-        choices=tuple(KINDS),
-    ),
+    label_set("corp_kind", "corp-kind", "Which kind of document is this from?", KIND_ROWS),
 ]

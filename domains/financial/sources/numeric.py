@@ -4,7 +4,7 @@ Brackets mean a negative number, as in accounts. Formulas that are not common gr
 item.
 """
 
-from item_kit import ItemSet, Row
+from item_kit import ItemSet, Row, amount
 
 FIRMS = [
     "Aldercrest Mills",
@@ -14,8 +14,8 @@ FIRMS = [
     "Eastwick Turbines",
     "Farnholm Paper",
 ]
-PCT = {"decimals": 1, "unit": "%", "tolerance": 0.005}
-MIO = {"decimals": 1, "unit": "USD million", "tolerance": 0.005}
+PCT = amount("%", 1, 0.005)
+MIO = amount("USD million", 1, 0.005)
 
 STATEMENTS = (
     Row(
@@ -46,9 +46,7 @@ STATEMENTS = (
             "opex": (4_000, 9_000, 0, 10),
         },
         formula="(sales - cost) / 1000",
-        decimals=2,
-        unit="USD million",
-        tolerance=0.001,
+        **amount("USD million", 2, 0.001),
         skill="scale",
     ),
     Row(
@@ -74,9 +72,7 @@ STATEMENTS = (
         "only.",
         draws={"firm": FIRMS, "now": (24.0, 41.0, 1), "then": (25.0, 40.0, 1)},
         formula="(now - then) * 100",
-        decimals=0,
-        unit="bp",
-        tolerance=0,
+        **amount("bp"),
         skill="basis points",
     ),
     Row(
@@ -84,9 +80,7 @@ STATEMENTS = (
         "What is the net result of the year in USD million, with its sign? Number only.",
         draws={"firm": FIRMS, "a": (12, 48), "b": (9, 61), "c": (5, 44), "d": (6, 39)},
         formula="a - b - c + d",
-        decimals=0,
-        unit="USD million",
-        tolerance=0,
+        **amount("USD million"),
         skill="sign",
     ),
     Row(
@@ -102,9 +96,7 @@ STATEMENTS = (
             "div": (8, 40),
         },
         formula="cfo - capex",
-        decimals=0,
-        unit="USD million",
-        tolerance=0,
+        **amount("USD million"),
         skill="cash flow",
     ),
     Row(
@@ -123,8 +115,7 @@ STATEMENTS = (
         "What are the earnings per common share in USD, to two decimals? Number only.",
         draws={"firm": FIRMS, "net": (120, 460), "pref": (6, 30), "shares": (80, 240)},
         formula="(net - pref) / shares",
-        decimals=2,
-        unit="USD",
+        **amount("USD", 2, 0.01),
         skill="per share",
     ),
     Row(
@@ -152,8 +143,7 @@ RATIOS = (
             "due": (70, 180),
         },
         formula="(cash + rec) / due",
-        decimals=2,
-        unit="ratio",
+        **amount("ratio", 2, 0.01),
         skill="liquidity",
     ),
     Row(
@@ -168,8 +158,7 @@ RATIOS = (
             "ebitda": (80, 190),
         },
         formula="(long + short - cash) / ebitda",
-        decimals=2,
-        unit="ratio",
+        **amount("ratio", 2, 0.01),
         skill="leverage",
     ),
     Row(
@@ -178,8 +167,7 @@ RATIOS = (
         "How many times does EBIT cover interest expense, to one decimal? Number only.",
         draws={"firm": FIRMS, "ebit": (90, 320), "interest": (11, 58), "income": (2, 9)},
         formula="ebit / interest",
-        decimals=1,
-        unit="times",
+        **amount("times", 1, 0.01),
         skill="leverage",
         difficulty="easy",
     ),
@@ -189,9 +177,7 @@ RATIOS = (
         "day? Number only.",
         draws={"firm": FIRMS, "sales": (310, 960), "rec": (40, 150)},
         formula="rec / sales * 365",
-        decimals=0,
-        unit="days",
-        tolerance=0.02,
+        **amount("days", 0, 0.02),
         skill="efficiency",
     ),
     Row(
@@ -227,9 +213,7 @@ RATIOS = (
             "assets": (4_000, 7_500, 0, 50),
         },
         formula="(earned - paid) / assets * 100",
-        decimals=2,
-        unit="%",
-        tolerance=0.005,
+        **amount("%", 2, 0.005),
         skill="bank margin",
         difficulty="hard",
     ),
@@ -258,9 +242,7 @@ VALUE = (
         "only.",
         draws={"cost": (60, 120), "a": (25, 75), "b": (30, 90), "rate": (5, 12)},
         formula="a / (1 + rate / 100) + b / (1 + rate / 100) ** 2 - cost",
-        decimals=2,
-        unit="USD million",
-        tolerance=0.005,
+        **amount("USD million", 2, 0.005),
         skill="time value",
         difficulty="hard",
     ),
@@ -269,9 +251,7 @@ VALUE = (
         "What is it worth at the end in USD, to the nearest whole dollar? Number only.",
         draws={"sum": (2_000, 40_000, 0, 500), "rate": (2, 9), "years": (3, 8)},
         formula="sum * (1 + rate / 100) ** years",
-        decimals=0,
-        unit="USD",
-        tolerance=0.001,
+        **amount("USD", 0, 0.001),
         skill="time value",
     ),
     Row(
@@ -290,9 +270,7 @@ VALUE = (
         "What is its current yield in percent, to two decimals? Number only.",
         draws={"coupon": (2.5, 7.5, 2, 0.25), "price": (860, 1_090, 0, 5)},
         formula="1000 * coupon / 100 / price * 100",
-        decimals=2,
-        unit="%",
-        tolerance=0.005,
+        **amount("%", 2, 0.005),
         skill="bonds",
     ),
     Row(
@@ -302,9 +280,7 @@ VALUE = (
         "Number only.",
         draws={"value": (40, 260, 0, 10), "duration": (2.5, 9.5, 1), "bp": (15, 90, 0, 5)},
         formula="-duration * bp / 10000 * value",
-        decimals=2,
-        unit="USD million",
-        tolerance=0.005,
+        **amount("USD million", 2, 0.005),
         skill="duration",
         difficulty="hard",
     ),
@@ -323,9 +299,7 @@ VALUE = (
         "How many USD are left, to two decimals? Number only.",
         draws={"rate": (1.02, 1.24, 2), "sum": (12_000, 95_000, 0, 500), "fee": (20, 90, 0, 5)},
         formula="sum * rate - fee",
-        decimals=2,
-        unit="USD",
-        tolerance=0.0005,
+        **amount("USD", 2, 0.0005),
         skill="currency",
         difficulty="easy",
     ),
@@ -340,9 +314,7 @@ VALUE = (
             "done": (2, 4),
         },
         formula="cost - (cost - rest) / years * done",
-        decimals=1,
-        unit="USD thousand",
-        tolerance=0.005,
+        **amount("USD thousand", 1, 0.005),
         skill="depreciation",
     ),
     Row(
@@ -352,9 +324,7 @@ VALUE = (
         "only.",
         draws={"sum": (120, 900, 0, 10), "pd": (0.5, 4.5, 1), "lgd": (30, 60, 0, 5)},
         formula="sum * pd / 100 * lgd / 100",
-        decimals=2,
-        unit="USD million",
-        tolerance=0.005,
+        **amount("USD million", 2, 0.005),
         skill="credit",
     ),
     Row(

@@ -1,6 +1,6 @@
 """Facts of announcements to extract, and the stance of central bankers. All names are invented."""
 
-from item_kit import ItemSet, Row
+from item_kit import ASK, ISO, ItemSet, Row, label_rows, label_set
 
 FIRMS = [
     "Aldercrest Mills",
@@ -19,8 +19,6 @@ QUARTERS = [
     "third quarter of 2026",
     "fourth quarter of 2025",
 ]
-ASK = "Reply with one JSON object with the keys "
-ISO = "YYYY-MM-DD"
 DAYS = ("2026-01-10", "2026-11-20")
 
 EXTRACT = (
@@ -247,27 +245,14 @@ STANCE_SLOTS = {
     "low": (1.2, 2.2, 1),
     "m": (3, 9),
 }
-STANCE_ROWS = [
-    Row(
-        "{who}: " + texts[form],
-        draws=STANCE_SLOTS,
-        answer=label,
-        skill="monetary policy",
-        difficulty="easy" if form < 4 else "medium" if form < 7 else "hard",
-    )
-    for form in range(10)
-    for label, texts in STANCE.items()
-]
+STANCE_ROWS = label_rows(STANCE, STANCE_SLOTS, "monetary policy", (4, 3, 3), "{who}: ")
 
 SETS = [
     ItemSet("fin_extract", "fin-ext", "extraction", 40, EXTRACT),
-    ItemSet(
+    label_set(
         "fin_stance",
         "fin-sta",
-        "classification",
-        len(STANCE_ROWS),
+        "Monetary policy stance of the speaker: hawkish, dovish or neutral?",
         STANCE_ROWS,
-        question="Monetary policy stance of the speaker: hawkish, dovish or neutral?",
-        choices=tuple(STANCE),
     ),
 ]

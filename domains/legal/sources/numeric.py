@@ -1,8 +1,8 @@
 """Money and deadlines. Every rule that counts stands in the item; none is the law of a place."""
 
-from item_kit import ItemSet, Row
+from item_kit import ItemSet, Row, amount
 
-MONEY = {"decimals": 2, "unit": "USD", "tolerance": 0.0001}
+MONEY = amount("USD", 2, 0.0001)
 AMOUNTS = (
     Row(
         "Judgment of USD {sum:,}. Simple interest runs at {rate} % a year on a year of 365 days, "
@@ -41,9 +41,7 @@ AMOUNTS = (
             "days": (9, 40),
         },
         formula="min(daily * days, price * cap / 100)",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         skill="liquidated damages",
     ),
     Row(
@@ -60,9 +58,7 @@ AMOUNTS = (
         },
         let={"cover": "price + more"},
         formula="cover - price + extra - saved",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         skill="damages",
     ),
     Row(
@@ -78,9 +74,7 @@ AMOUNTS = (
         },
         let={"rent": "new + gap"},
         formula="empty * rent + (months - empty) * (rent - new)",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         difficulty="hard",
         skill="mitigation",
     ),
@@ -90,9 +84,7 @@ AMOUNTS = (
         "What is the award in USD? Number only.",
         draws={"sum": (30_000, 400_000, 0, 1_000), "own": (5, 45, 0, 5)},
         formula="sum * (100 - own) / 100",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         difficulty="easy",
         skill="comparative fault",
     ),
@@ -103,9 +95,7 @@ AMOUNTS = (
         draws={"a": (30, 50, 0, 5), "b": (15, 35, 0, 5), "sum": (24_000, 180_000, 0, 2_000)},
         let={"c": "100 - a - b"},
         formula="sum * b / 100",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         skill="contribution",
     ),
     Row(
@@ -118,9 +108,7 @@ AMOUNTS = (
             "costs": (2_000, 12_000, 0, 500),
         },
         formula="(sum - costs) * share / 100",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         skill="fees",
     ),
     Row(
@@ -136,9 +124,7 @@ AMOUNTS = (
             "extra": (60, 320, 0, 10),
         },
         formula="paid - partner * high - associate * low - extra",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         difficulty="hard",
         skill="fees",
     ),
@@ -148,9 +134,7 @@ AMOUNTS = (
         "How much can be recovered in USD? Number only.",
         draws={"fee": (2_000, 9_000, 0, 500), "paid": (5, 18), "loss": (20_000, 160_000, 0, 5_000)},
         formula="min(loss, fee * min(paid, 12))",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         difficulty="hard",
         skill="limitation of liability",
     ),
@@ -165,9 +149,7 @@ AMOUNTS = (
             "repair": (80, 640, 0, 20),
         },
         formula="deposit - days * rent - repair",
-        decimals=0,
-        unit="USD",
-        tolerance=0,
+        **amount("USD"),
         skill="leases",
     ),
     Row(
@@ -180,9 +162,7 @@ AMOUNTS = (
             "own": (150_000, 390_000, 0, 10_000),
         },
         formula="own / (shares + new) * 100",
-        decimals=1,
-        unit="%",
-        tolerance=0.002,
+        **amount("%", 1, 0.002),
         skill="corporate",
     ),
 )

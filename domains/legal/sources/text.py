@@ -1,6 +1,6 @@
 """Clauses to sort and facts of contracts and orders to extract. All parties are invented."""
 
-from item_kit import ItemSet, Row
+from item_kit import ASK, ISO, ItemSet, Row, label_rows, label_set
 
 FIRMS = [
     "Ambercroft Tools Ltd",
@@ -16,8 +16,6 @@ FIRMS = [
 ]
 LAWS = ["England and Wales", "Delaware", "New York", "Germany", "Ireland", "Ontario"]
 CITIES = ["London", "Dublin", "Toronto", "Frankfurt", "Geneva", "Singapore"]
-ASK = "Reply with one JSON object with the keys "
-ISO = "YYYY-MM-DD"
 SIGNED = ("2024-01-10", "2026-06-20")
 
 EXTRACT = (
@@ -250,27 +248,10 @@ CLAUSES = {
         "A party stopped by natural disaster must report it in {n} days and resume when it can.",
     ),
 }
-CLAUSE_ROWS = [
-    Row(
-        texts[form],
-        draws={"law": LAWS, "city": CITIES, "a": FIRMS, "n": (3, 20)},
-        answer=label,
-        skill="clause types",
-        difficulty="easy" if form < 2 else "medium" if form < 4 else "hard",
-    )
-    for form in range(5)
-    for label, texts in CLAUSES.items()
-]
+CLAUSE_SLOTS = {"law": LAWS, "city": CITIES, "a": FIRMS, "n": (3, 20)}
+CLAUSE_ROWS = label_rows(CLAUSES, CLAUSE_SLOTS, "clause types", (2, 2, 1))
 
 SETS = [
     ItemSet("legal_extract", "leg-ext", "extraction", 40, EXTRACT),
-    ItemSet(
-        "legal_clause",
-        "leg-cls",
-        "classification",
-        len(CLAUSE_ROWS),
-        CLAUSE_ROWS,
-        question="Which type of clause is this?",
-        choices=tuple(CLAUSES),
-    ),
+    label_set("legal_clause", "leg-cls", "Which type of clause is this?", CLAUSE_ROWS),
 ]

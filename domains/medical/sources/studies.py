@@ -1,6 +1,6 @@
 """Figures of studies and tests, computed from counts."""
 
-from item_kit import ItemSet, Row
+from item_kit import ItemSet, Row, amount
 
 KTC = (
     "http://ktclearinghouse.ca/cebm/toolbox/statscalc KT Clearinghouse, Statistics calculator, "
@@ -15,9 +15,7 @@ STUDIES = (
         draws={"treated": (2, 18), "less": (1.5, 9.5, 1)},
         let={"control": "treated + less"},
         formula="ceil(100 / (control - treated))",
-        decimals=0,
-        unit="patients",
-        tolerance=0,
+        **amount("patients"),
         difficulty="hard",
         skill="study design",
     ),
@@ -33,8 +31,7 @@ STUDIES = (
         },
         let={"tp": "sick - miss"},
         formula="tp / sick * 100",
-        decimals=1,
-        unit="%",
+        **amount("%", 1, 0.01),
         skill="study design",
         source=KTC,
     ),
@@ -50,8 +47,7 @@ STUDIES = (
         },
         let={"tp": "sick - miss", "tn": "well - fp"},
         formula="tn / well * 100",
-        decimals=1,
-        unit="%",
+        **amount("%", 1, 0.01),
         skill="study design",
         source=KTC,
     ),
@@ -61,8 +57,7 @@ STUDIES = (
         "What is the positive predictive value in percent, to one decimal? Number only.",
         draws={"tp": (24, 95), "fp": (30, 260), "fn": (2, 21), "tn": (700, 2400, 0, 25)},
         formula="tp / (tp + fp) * 100",
-        decimals=1,
-        unit="%",
+        **amount("%", 1, 0.01),
         difficulty="hard",
         skill="study design",
         source=KTC,
@@ -72,8 +67,7 @@ STUDIES = (
         "What is the relative risk, exposed to unexposed, to two decimals? Number only.",
         draws={"n": (200, 600, 0, 50), "a": (24, 120), "m": (250, 800, 0, 50), "b": (12, 80)},
         formula="(a / n) / (b / m)",
-        decimals=2,
-        unit="ratio",
+        **amount("ratio", 2, 0.01),
         skill="study design",
     ),
 )

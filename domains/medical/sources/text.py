@@ -3,7 +3,7 @@
 Medicines come with usual adult doses, so that a wrong one is the model's, not the item's.
 """
 
-from item_kit import ItemSet, Row
+from item_kit import ASK, ItemSet, Row, label_rows, label_set
 
 # (drug, mg, how often)
 DRUGS = [
@@ -49,7 +49,6 @@ FINDINGS = [
 ]
 ALLERGENS = ["penicillin", "latex", "ibuprofen", "co-trimoxazole", "iodinated contrast", "codeine"]
 REACTIONS = ["hives", "lip swelling", "wheeze", "an itchy rash", "vomiting"]
-ASK = "Reply with one JSON object with the keys "
 
 
 def medicine(drug: str, mg: object, often: str) -> dict[str, object]:
@@ -306,27 +305,15 @@ SECTIONS = {
         "Most likely viral; explain red flags, return if no better after {n} days.",
     ),
 }
-SECTION_ROWS = [
-    Row(
-        texts[form],
-        draws={"side": ["left", "right"], "place": PLACES, "n": (2, 9)},
-        answer=label,
-        skill="note sections",
-        difficulty="easy" if form < 3 else "medium",
-    )
-    for form in range(6)
-    for label, texts in SECTIONS.items()
-]
+SECTION_SLOTS = {"side": ["left", "right"], "place": PLACES, "n": (2, 9)}
+SECTION_ROWS = label_rows(SECTIONS, SECTION_SLOTS, "note sections", (3, 3, 0))
 
 SETS = [
     ItemSet("med_extract", "med-ext", "extraction", 42, EXTRACT),
-    ItemSet(
+    label_set(
         "med_section",
         "med-sec",
-        "classification",
-        len(SECTION_ROWS),
+        "From which section of a clinical note is this line?",
         SECTION_ROWS,
-        question="From which section of a clinical note is this line?",
-        choices=tuple(SECTIONS),
     ),
 ]

@@ -1,28 +1,33 @@
 """One model answers the sets; what it answered is kept, so that nothing is asked twice.
 
-Kept are the answers of models that do not change: the base and further baselines. They lie in
-`runs/.cache/`, one file each, named by a hash of everything that they depend on. Items come from
-the packs and hold no user data. Where a passage of the training data stands in the prompt, the
-model may quote it: answers to such prompts are not kept.
+Kept are the answers of models whose files can be told apart: the base and further baselines from
+a folder, not what an endpoint writes. They lie in `runs/.cache/`, one file each, named by a hash
+of everything that they depend on. Items come from the packs and hold no user data. Where a passage
+of the training data stands in the prompt, the model may quote it: answers to such prompts are not
+kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .config import Config
+from .errors import Problem, UserError
 from .eval_sets import Task
 from .generation import answer_room, generate
 from .items import CHOICES, GENERATION, Item
 from .metrics import Answer, Outcome
 from .model_wrapper import LoadedModel, detect_device
-from .scoring import Advance, fitted_prompt, score_choices, score_texts
+from .scoring import Advance, fitted_prompt, gives_numbers, score_choices, score_texts
 from .utils import read_json, sha256_json, timed, write_json
 
 SCORING_VERSION = 4  # raise when answers change although nothing else does
 TEXT_WINDOW = 512  # tokens of context for perplexity
+BASE, TUNED = "base", "tuned"
+MOST_NATS = 300.0  # per token; the square of its exp, which an interval needs, is still a float
 
 
 @dataclass(slots=True)
@@ -70,11 +75,47 @@ class Contender:
     loaded: LoadedModel | None = None
 
     def load(self, asked: Asked) -> LoadedModel:
-        """Return the model, loaded on the first call."""
+        """Return the model, loaded on the first call.
+
+        Raises:
+            UserError: it gives no numbers.
+        """
         if self.loaded is None:
             with timed(asked.seconds, f"load {self.who}"):
-                self.loaded = self.open()
+                loaded = self.open()
+                require_sound(self.who, loaded)
+            self.loaded = loaded
         return self.loaded
+
+
+def require_sound(who: str, loaded: LoadedModel) -> None:
+    """Refuse a loaded model that diverged, or whose weights overflow in this precision.
+
+    Raises:
+        UserError: what it expects after a short text is NaN or infinite.
+    """
+    if not gives_numbers(loaded.model, loaded.tokenizer):
+        raise UserError(_diverged(who))
+
+
+def require_numbers(who: str, answers: Iterable[Answer]) -> None:
+    """Refuse scores that are no numbers, or log-likelihoods whose perplexity would overflow.
+
+    Raises:
+        UserError: some answer has such a score.
+    """
+    for one in answers:
+        nats = abs(one.log_likelihood) / max(one.tokens, 1)
+        if not all(map(math.isfinite, one.scores)) or not nats < MOST_NATS:  # NaN is not less
+            raise UserError(_diverged(who))
+
+
+def _diverged(who: str) -> Problem:
+    fix = "load it in another train.precision, or fetch its weights again"
+    if who == TUNED:
+        fix = "training diverged: lower train.learning_rate and train again"
+    name = f"the {who} model" if who in (BASE, TUNED) else f"model {who}"
+    return Problem(name, "gives scores that are no numbers", fix=fix)
 
 
 def kept(
@@ -82,7 +123,6 @@ def kept(
     identity: str | None,
     what: Mapping[str, Any],
     compute: Callable[[], Any],
-    worth: Callable[[Any], bool] = lambda _: True,
 ) -> tuple[Any, bool]:
     """Return a JSON value and True if it was kept; else compute it, and keep it.
 
@@ -91,13 +131,12 @@ def kept(
         identity: hash of the model; None: nothing is kept.
         what: everything else that the value depends on.
         compute: called if nothing is kept.
-        worth: says whether a computed value is kept.
     """
     path = _place(asked, identity, what)
     if path and path.is_file():
         return read_json(path), True
     value = compute()
-    if path and worth(value):
+    if path:
         write_json(path, value)
     return value, False
 
@@ -106,11 +145,12 @@ def _place(asked: Asked, identity: str | None, what: Mapping[str, Any]) -> Path 
     """Return the file of a kept value, whether it is there or not; None: nothing is kept."""
     if identity is None:
         return None
+    device = detect_device()
     parts = {
         "version": SCORING_VERSION,
         "model": identity,
         "precision": asked.precision,
-        "device": detect_device().kind,
+        "device": [device.kind, device.name],  # speed is that of this very card
         "prompt": asked.prompt,
     }
     folder = asked.config.path(asked.config.train.output_dir) / ".cache"
@@ -177,9 +217,10 @@ def _ask(asked: Asked, contender: Contender, pool: Sequence[_Question]) -> dict[
     seconds: dict[str, float] = {}
     loaded = contender.load(asked)
     with timed(seconds, "all"), bar(asked, f"{contender.who}: {names}", total) as done:
-        answers = iter(_answers(asked, loaded, pool, done))
+        whole = _answers(asked, loaded, pool, done)
+    require_numbers(contender.who, whole)
     asked.spend(f"answer {contender.who}", seconds["all"])
-    result = {}
+    result, answers = {}, iter(whole)
     for question in pool:
         own = list(islice(answers, len(question.items)))
         share = round(seconds["all"] * len(own) / total, 2)

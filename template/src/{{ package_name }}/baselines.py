@@ -10,10 +10,8 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from .answers_cache import (
     Answers,
@@ -23,7 +21,6 @@ from .answers_cache import (
     answer_sets,
     bar,
     fingerprint,
-    kept,
 )
 from .comparison import Row, paired, rounded
 from .config import Config
@@ -302,50 +299,23 @@ def _of_model(asked: Asked, path: str, tasks: Sequence[Task]) -> dict[str, Answe
 
 
 def _of_endpoint(asked: Asked, url: str, model: str, tasks: Sequence[Task]) -> dict[str, Answers]:
-    """Return the answers of an endpoint; they are kept if every reply was one.
-
-    Those of a server on this machine are not: the same address may serve other weights tomorrow.
-    """
+    """Return the answers of an endpoint, never kept: it may serve other weights tomorrow."""
     endpoint, result = open_endpoint(url, model), {}
-    identity = None if _on_this_machine(endpoint.url) else sha256_json([endpoint.url, model])
     for task in tasks:
-        what = {
-            "needs": "endpoint",
-            "items": [item.as_dict() for item in task.items],
-            "max_new_tokens": answer_limit(asked.config, task),
-        }
-
-        def compute(task: Task = task) -> dict[str, Any]:
-            seconds: dict[str, float] = {}
-            with (
-                timed(seconds, "all"),
-                bar(asked, f"{model}: {task.name}", len(task.items)) as done,
-            ):
-                answers = []
-                for item in task.items:
-                    answers.append(_ask(asked, endpoint, task, item))
-                    done(1)
-            asked.spend(f"answer {model}", seconds["all"])
-            return {
-                "answers": [asdict(row or Answer()) for row in answers],
-                "malformed": answers.count(None),
-                "seconds": seconds["all"],
-            }
-
-        value, cached = kept(asked, identity, what, compute, lambda found: not found["malformed"])
-        answers = [Answer.from_dict(row) for row in value["answers"]]
-        result[task.name] = Answers(answers, value["seconds"], cached)
+        seconds: dict[str, float] = {}
+        title = f"{model}: {task.name}"
+        with timed(seconds, "all"), bar(asked, title, len(task.items)) as done:
+            answers = []
+            for item in task.items:
+                answers.append(_ask(asked, endpoint, task, item))
+                done(1)
+        asked.spend(f"answer {model}", seconds["all"])
+        result[task.name] = Answers(answers, seconds["all"])
     return result
 
 
-def _on_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    # open_endpoint() lets plain http through to this machine only.
-    return url.startswith("http:") or host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _ask(asked: Asked, endpoint: Endpoint, task: Task, item: Item) -> Answer | None:
-    """Return the answer to one item, or None if the reply holds no text."""
+def _ask(asked: Asked, endpoint: Endpoint, task: Task, item: Item) -> Answer:
+    """Return the answer to one item; an empty one if the reply holds no text."""
     messages = item_messages(item, asked.prompt)
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     choosing = task.metric.needs == CHOICES
@@ -354,7 +324,7 @@ def _ask(asked: Asked, endpoint: Endpoint, task: Task, item: Item) -> Answer | N
     try:
         text = complete(endpoint, turns, answer_limit(asked.config, task))
     except MalformedReply:
-        return None
+        return Answer()
     if choosing:
         text = read_label(text, item.labels(), item.choices if item.letters else ())
     return Answer(text=text)

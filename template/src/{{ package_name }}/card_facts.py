@@ -188,9 +188,10 @@ def _model_name(name: str, licences: Licences) -> str:
 
 
 def evaluated_elsewhere(record: Json, results: Json | None) -> bool:
-    """Return True if the evaluation ran on another kind of device than the training."""
+    """Return True if the evaluation ran on another device than the training, as far as is told."""
     measured = ((results or {}).get("inference") or {}).get("tuned") or {}
-    return measured.get("device", record["device"]["kind"]) != record["device"]["kind"]
+    told = {"kind": measured.get("device"), "name": measured.get("device_name")}
+    return any(value not in (None, record["device"][key]) for key, value in told.items())
 
 
 def _energy(config: Config, record: Json, results: Json | None) -> dict[str, Energy]:

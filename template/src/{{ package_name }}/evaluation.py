@@ -1,12 +1,11 @@
 """The comparison: base and tuned model answer the same items under the same prompts."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .answers_cache import Answers, Asked, Contender, fingerprint
+from .answers_cache import BASE, TUNED, Answers, Asked, Contender, fingerprint
 from .baselines import (
     Found,
     baseline_problems,
@@ -34,8 +33,6 @@ from .set_details import add_details
 from .utils import read_json, timed, write_json, write_text
 
 ITEMS = "evaluation_items.jsonl"
-TUNED, BASE = "the tuned model", "the base model"
-MOST_NATS = 700.0  # per token; exp of more overflows a float
 
 
 def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, Any]:
@@ -110,13 +107,18 @@ def evaluation_precision(config: Config, run_dir: Path) -> str:
 
 
 def load_run(config: Config, run_dir: Path, precision: str) -> LoadedModel:
-    """Load the tuned model of a run: its merged weights, or its adapter on the base."""
-    if any(run_dir.glob("*.safetensors")) or not (run_dir / "adapter").is_dir():
+    """Load the tuned model of a run: its merged weights, or its adapter on the base.
+
+    The adapter lies in the folder `adapter`, or is all that the run's own folder holds.
+    """
+    bare = (run_dir / "adapter_config.json").is_file() and not (run_dir / "config.json").is_file()
+    adapter = run_dir if bare else run_dir / "adapter"
+    if not bare and (any(run_dir.glob("*.safetensors")) or not adapter.is_dir()):
         return load_tuned(run_dir, precision)
     from peft import PeftModel
 
     loaded = load_base(config, precision)
-    loaded.model = PeftModel.from_pretrained(loaded.model, run_dir / "adapter").eval()
+    loaded.model = PeftModel.from_pretrained(loaded.model, adapter).eval()
     return loaded
 
 
@@ -146,7 +148,7 @@ def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
 def base_contender(asked: Asked) -> Contender:
     """Return the base model, not loaded yet; its answers are kept."""
     identity = fingerprint(resolve_model(asked.config).path)
-    return Contender("base", lambda: load_base(asked.config, asked.precision), identity)
+    return Contender(BASE, lambda: load_base(asked.config, asked.precision), identity)
 
 
 def _measure_base(
@@ -155,16 +157,16 @@ def _measure_base(
     """Measure the base model, and let it answer under other prompts while it is loaded."""
     base = base_contender(asked)
     measured = measure(asked, base, tasks, records)
-    _require_numbers(BASE, measured, tasks)
+    _require_scored(measured, tasks)
     return measured, prompted_baselines(asked, base, tasks)
 
 
 def _measure_tuned(
     asked: Asked, run_dir: Path, tasks: Sequence[Task], records: Sequence[Record]
 ) -> Measured:
-    tuned = Contender("tuned", lambda: load_run(asked.config, run_dir, asked.precision))
+    tuned = Contender(TUNED, lambda: load_run(asked.config, run_dir, asked.precision))
     measured = measure(asked, tuned, tasks, records)
-    _require_numbers(TUNED, measured, tasks)
+    _require_scored(measured, tasks)
     return measured
 
 
@@ -227,23 +229,12 @@ def _overlap(data: dict[str, Any] | None, tasks: Sequence[Task]) -> dict[str, An
     }
 
 
-def _require_numbers(name: str, measured: Measured, tasks: Sequence[Task]) -> None:
-    """Refuse the scores of a model that diverged, and sets of texts too short to be scored.
+def _require_scored(measured: Measured, tasks: Sequence[Task]) -> None:
+    """Refuse sets of texts that are too short to be scored.
 
     Raises:
-        UserError: a log-likelihood is NaN or infinite, or so low that its perplexity overflows;
-            or no text of a set has a token that is scored.
+        UserError: no text of a set has a token that is scored.
     """
-    answers = [one for task in tasks for one in measured.answers[task.name].answers]
-    scores = [score for one in answers for score in one.scores]
-    texts = [(one.log_likelihood, one.tokens) for one in answers]
-    per_token = [total / max(count, 1) for total, count in [*texts, *measured.held_out]]
-    finite = all(math.isfinite(score) for score in scores)
-    if not finite or not all(abs(nats) < MOST_NATS for nats in per_token):
-        fix = "training diverged: lower train.learning_rate"
-        if name == BASE:
-            fix = "load it in another train.precision, or fetch its weights again"
-        raise UserError(Problem(name, "gives scores that are no numbers", fix=fix))
     empty = [
         Problem(f"{task.name}: items", "no text has a second token, which would be scored")
         for task in tasks

@@ -4,6 +4,7 @@ Perplexity counts the tokens that training learns: for conversations those of th
 turns and their ends, for documents all of them.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .objectives import IGNORED
 from .records import Message, Record
 from .run_log import LOG_NAME, read_log
 from .scoring import Advance
+from .utils import finite
 
 Scored = tuple[float, int]  # negative log-likelihood in nats, tokens that it is summed over
 
@@ -98,13 +100,18 @@ def held_out_row(base: Sequence[Scored], tuned: Sequence[Scored], confidence: fl
     return {name: row[name] for name in names} | {"ratio": ratio, "tokens": sum(n for _, n in base)}
 
 
-def validation_loss(run_dir: Path) -> dict[str, float] | None:
-    """Return the first, best and last validation loss of a run in nats per token, or None."""
+def validation_loss(run_dir: Path) -> dict[str, float | None] | None:
+    """Return the first, best and last validation loss of a run in nats per token, or None.
+
+    A single figure is None where training had diverged: the log says NaN.
+    """
     rows = read_log(run_dir / LOG_NAME)
     losses = [row["eval_loss"] for row in rows if row.get("eval_loss") is not None]
     if not losses:
         return None
-    return {"first": losses[0], "best": min(losses), "last": losses[-1]}
+    best = min(filter(math.isfinite, losses), default=None)
+    found: dict[str, float | None] = finite({"first": losses[0], "best": best, "last": losses[-1]})
+    return found
 
 
 def _turns(record: Record) -> tuple[Message, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .generation import generate
-from .model_wrapper import LoadedModel
+from .model_wrapper import LoadedModel, detect_device
 
 PROMPTS = 3  # answers that are timed, after one that is not
 
@@ -24,8 +24,8 @@ def inference_speed(
 
     Returns:
         `tokens_per_second` (new tokens), `latency_s` (median seconds of an answer),
-        `peak_memory_gib` and what it measures (`memory`), `device`, `new_tokens` (median of an
-        answer), `n` (answers).
+        `peak_memory_gib` and what it measures (`memory`), `device` (its kind), `device_name`,
+        `new_tokens` (median of an answer), `n` (answers).
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     device = model.device.type
@@ -41,6 +41,7 @@ def inference_speed(
         "peak_memory_gib": None if memory is None else round(memory, 3),
         "memory": "GPU memory of tensors" if device == "cuda" else "memory of the process",
         "device": device,
+        "device_name": detect_device().name,
         "n": len(runs),
     }
 

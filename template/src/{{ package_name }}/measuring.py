@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .answers_cache import Answers, Asked, Contender, answer_sets, bar, kept
+from .answers_cache import Answers, Asked, Contender, answer_sets, bar, kept, require_numbers
 from .eval_sets import Task
 from .held_out import Scored, score_records
 from .inference_speed import PROMPTS, inference_speed
 from .items import TEXT
+from .metrics import Answer
 from .model_access import CAUSAL, CLASSIFIER, model_kind
 from .model_wrapper import LoadedModel
 from .option_order import permutation_scores, reordered
@@ -77,7 +78,10 @@ def _held_out(asked: Asked, contender: Contender, records: Sequence[Record]) -> 
             return []  # the others do not write the running text of a conversation
         with bar(asked, f"{contender.who}: held-out text", most) as done:
             length = asked.config.train.max_length
-            return score_records(loaded, records, asked.prompt, length, most, done)
+            scored = score_records(loaded, records, asked.prompt, length, most, done)
+        texts = [Answer(log_likelihood=nats, tokens=count) for nats, count in scored]
+        require_numbers(contender.who, texts)
+        return scored
 
     what = {
         "held_out": [record.to_json() for record in records],

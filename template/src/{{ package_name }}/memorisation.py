@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .answers_cache import require_sound
 from .audit_leak import upper_bound
 from .config import Config
 from .data_loader import load_split, system_prompt, tokenise
@@ -113,6 +114,7 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
                 if who == "base"
                 else load_run(config, run_dir, precision)
             )
+            require_sound(who, loaded)  # a model that diverged repeats nothing
             answers[who] = _ask(config, loaded, drawn, found.probes, who, progress)
     report = {
         "schema": 1,

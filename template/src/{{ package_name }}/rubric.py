@@ -3,8 +3,9 @@
 A criterion with positive points is met if the answer holds at least one phrase of each group of
 `must_mention`, and has the `shape` that it asks for: how many words, lines or bullet points, from
 and to. One with negative points is met if the answer holds a phrase of `must_not` that is not
-denied just before it. The score is (points of the criteria that are met) / (all positive
-points), cut to 0..1, as HealthBench does it (Arora et al. 2025).
+denied just before it. Such a phrase stands within one clause, unless it has a pause inside ("yes,
+you can"). The score is (points of the criteria that are met) / (all positive points), cut to 0..1,
+as HealthBench does it (Arora et al. 2025).
 
 Phrases are compared word by word without case, punctuation and hyphens; `*` at the end
 of a word stands for any ending. That finds wording, not meaning: a good answer in other words
@@ -15,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 _DENIALS = "no not never none nor without avoid cannot instead rather neither"
@@ -70,15 +72,21 @@ def _fits(row: Mapping[str, Any], answer: str) -> bool:
 
 def _is_met(row: Mapping[str, Any], clauses: list[list[str]], whole: list[str]) -> bool:
     if row.get("must_not"):
-        return any(_said(phrase, clause) for phrase in row["must_not"] for clause in clauses)
+        return any(_said(phrase, clauses) for phrase in row["must_not"])
     groups = row.get("must_mention") or []
     named = all(any(_places(phrase, whole) for phrase in group) for group in groups)
     return named and bool(groups or row.get("shape"))
 
 
-def _said(phrase: str, clause: list[str]) -> bool:
-    """Return True if a clause holds the phrase and does not deny it."""
-    return any(not _denied(clause[max(0, at - REACH) : at]) for at in _places(phrase, clause))
+def _said(phrase: str, clauses: list[list[str]]) -> bool:
+    """Return True if a clause holds the phrase, or its beginning, and does not deny it."""
+    for number, clause in enumerate(clauses):
+        rest = clauses[number + 1 :] if _holds_pause(phrase) else []
+        places = _places(phrase, [*clause, *chain.from_iterable(rest)])
+        begins = (at for at in places if at < len(clause))
+        if any(not _denied(clause[max(0, at - REACH) : at]) for at in begins):
+            return True
+    return False
 
 
 def _denied(before: Iterable[str]) -> bool:
@@ -108,6 +116,12 @@ def _phrase(phrase: str) -> tuple[tuple[str, bool], ...]:
         parts += [(word, False) for word in words[:-1]]
         parts += [(word, piece.endswith("*")) for word in words[-1:]]
     return tuple(parts)
+
+
+@lru_cache(maxsize=4096)
+def _holds_pause(phrase: str) -> bool:
+    """Return True if words of a phrase stand on both sides of a comma, full stop or the like."""
+    return sum(1 for clause in _clauses(phrase) if clause) > 1
 
 
 def _clauses(text: str) -> list[list[str]]:

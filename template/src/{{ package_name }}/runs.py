@@ -12,7 +12,7 @@ from typing import Any
 from .config import Config
 from .errors import Problem, UserError
 from .model_wrapper import resolve_model
-from .utils import read_json, sha256_file, write_json
+from .utils import finite, read_json, sha256_file, write_json
 
 RECORD = "training_args.json"
 CHECKPOINTS = "checkpoints"
@@ -172,7 +172,7 @@ def relocate_best(checkpoint: Path) -> dict[str, Any]:
     best = state.get("best_model_checkpoint")
     if best and Path(best).parent != checkpoint.parent:
         state["best_model_checkpoint"] = str(checkpoint.parent / Path(best).name)
-        write_json(path, state)
+        write_json(path, finite(state))  # a loss may be none; the trainer logs it as it is
     return state
 
 

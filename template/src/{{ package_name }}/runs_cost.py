@@ -1,7 +1,8 @@
 """What the answers of runs cost and save, beside each other: tables for runs_table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import impact
 from .runs_table import UNKNOWN, Run, Table
@@ -47,7 +48,7 @@ def run_costs(
 ) -> tuple[str, impact.Price | str, dict[str, tuple[float, float] | str]]:
     """Return device, price, and the cost of 1,000 requests to base and tuned, or why not."""
     measured = run.results.get("inference") or {}
-    device = _device(run, str((measured.get("tuned") or {}).get("device") or "-"))
+    device = _device(run, measured.get("tuned") or {})
     if not measured:
         return device, "speed was not measured in this run", {}
     found = impact.find_price(device, price)
@@ -57,9 +58,14 @@ def run_costs(
     return device, found, {k: impact.cost_per_1000(v, found, tokens) for k, v in sides.items()}
 
 
-def _device(run: Run, kind: str) -> str:
-    """Return the name of the device: that of the training, if it was of the same kind."""
-    trained = run.record.get("device") or {}
+def _device(run: Run, speed: Mapping[str, Any]) -> str:
+    """Return the name of the device that answered.
+
+    Older results tell its kind only: the name is that of the training, if that was of one kind.
+    """
+    if name := speed.get("device_name"):
+        return str(name)
+    trained, kind = run.record.get("device") or {}, str(speed.get("device") or "-")
     return str(trained.get("name") or kind) if trained.get("kind") == kind else kind
 
 

@@ -20,11 +20,12 @@ from .classifier_scoring import classify
 from .data_loader import render_prompt
 from .errors import Problem, UserError
 from .items import Item
-from .model_access import CAUSAL, CLASSIFIER, context_length, model_kind
+from .model_access import CAUSAL, CLASSIFIER, SEQ2SEQ, context_length, model_kind
 from .prefixes import Query
 from .records import Message
 from .seq2seq_scoring import score_decoder
 
+SHORT_TEXT = "What is this text about? It is about the tide."
 CUT_STEP = 64  # tokens: items of one document are cut alike and still begin alike
 
 
@@ -119,6 +120,21 @@ def _templated_labels(tokenizer: Any, item: Item) -> list[list[int]]:
 
 def _plain_label(tokenizer: Any, label: str) -> list[int]:
     return list(tokenizer(text_target=label, add_special_tokens=False).input_ids)
+
+
+@torch.inference_mode()
+def gives_numbers(model: Any, tokenizer: Any) -> bool:
+    """Say whether what a model expects after a short text is a probability.
+
+    A model that diverged still writes something when it generates: greedy decoding takes token
+    0 of logits that are NaN.
+    """
+    ids = torch.tensor([tokenizer(SHORT_TEXT).input_ids], device=model.device)
+    inputs = {"input_ids": ids}
+    if model_kind(model) == SEQ2SEQ:
+        inputs["decoder_input_ids"] = ids[:, :1]
+    # Not each logit: a model may give -inf to rows of its vocabulary that stand for no token.
+    return bool(model(**inputs).logits.float().logsumexp(-1).isfinite().all())
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ from .calibration import calibrate
 from .comparison import Row, rounded
 from .config import Config
 from .eval_sets import Task
-from .items import CHOICES
+from .items import CHOICES, GENERATION
 from .judge import judge_set
 from .measuring import Measured
 
@@ -23,7 +23,8 @@ def add_details(row: Row, config: Config, task: Task, base: Measured, tuned: Mea
     if task.name in tuned.option_order:
         orders = {"base": base.option_order, "tuned": tuned.option_order}
         row["option_order"] = {side: found[task.name] for side, found in orders.items()}
-    if task.metric.name == "rubric" and (judged := _judged(config, task, pair)):
+    by_rubric = task.metric.needs == GENERATION and all(item.rubric for item in task.items)
+    if by_rubric and (judged := _judged(config, task, pair)):
         row["judge"] = judged
 
 

@@ -40,7 +40,7 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
-from .utils import timed, write_json
+from .utils import finite, timed, write_json
 
 ADAPTER = "adapter"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
@@ -112,7 +112,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         _save_weights(model, run_dir)
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
-    write_json(run_dir / RECORD, record)
+    write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
     append_run(config, plan, device, record)
     promote(config, run_dir)
     return run_dir
