@@ -5,6 +5,7 @@ Standard library only. `planner.py` decides the rest of a plan.
 
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,8 +122,10 @@ def _single_fixes(wish: Wish, lighter: Sequence[str], machine: Machine, rents: b
         for name, row in table("models").items()
         if "head" not in row and not row["gated"] and row["context"] >= base.seq_length
     ]
-    sizes = (m for n, m in sorted(free, reverse=True) if n < base.shape.params)
-    smaller = next((m for m in sizes if wish.fits(limit, shape=known_shape(m))), None)
+    sizes = [name for params, name in sorted(free) if params < base.shape.params]
+    # Larger models need more: the last one before those that do not fit.
+    end = bisect_left(sizes, True, key=lambda m: not wish.fits(limit, shape=known_shape(m)))
+    smaller = sizes[end - 1] if end else None
     found += [f"a smaller model: {smaller}"] * (smaller is not None)
     if not machine.gpu:
         return found
@@ -134,6 +137,16 @@ def _single_fixes(wish: Wish, lighter: Sequence[str], machine: Machine, rents: b
     if need_gib(away) <= limit:
         ram = math.ceil(host_gib(away))
         found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
-    cards = [(n, gb) for n in (base.world, 8) for gb in CARD_STEPS] if rents else []
-    card = next((c for c in cards if wish.fits(CARD_SHARE * usable_gib(c[1]), world=c[0])), None)
+    card = _card(wish) if rents else None
     return found + ([f"{card[0]} x a GPU with {card[1]} GB"] if card else [])
+
+
+def _card(wish: Wish) -> tuple[int, int] | None:
+    """Number and GB of the smallest cards on which a wish fits: as many as asked for, else 8."""
+    for number in (wish.base.world, 8):
+        steps = range(len(CARD_STEPS))
+        sizes = [CARD_SHARE * usable_gib(gb) for gb in CARD_STEPS]
+        at = bisect_left(steps, True, key=lambda k: wish.fits(sizes[k], world=number))
+        if at < len(CARD_STEPS):
+            return number, CARD_STEPS[at]
+    return None
