@@ -161,8 +161,13 @@ def _why_technique(run: Run, names: Sequence[str], few: bool, machine: Machine) 
 
 
 def _whole_loss(run: Run, machine: Machine) -> bool:
-    """Whether the logits of a micro batch are kept whole: on a CPU, where that is faster."""
-    return not machine.gpu and run.micro_batch * run.seq_length * run.shape.vocab <= MOST_LOGITS
+    """Whether the logits of a micro batch are kept whole: on a CPU, where that is faster.
+
+    Many are not, unless tiles, which a CPU copies, would need more (vocabulary of SmolLM2).
+    """
+    few = run.micro_batch * run.seq_length * run.shape.vocab <= MOST_LOGITS
+    whole, tiles = (need_gib(replace(run, chunked_loss=tiled)) for tiled in (False, True))
+    return not machine.gpu and (few or whole <= tiles)
 
 
 # fmt: off

@@ -41,7 +41,8 @@ def test_several_devices_and_machines() -> None:
 
 def test_the_loss_is_whole_where_speed_decides_and_in_chunks_where_memory_does() -> None:
     assert plan(SMOL, "sft", "lora", 0, 0, 512).chunked_loss is False
-    large = plan(SMOL, "sft", "lora", 0, 0, 4096)
+    assert plan(SMOL, "sft", "lora", 0, 0, 4096).chunked_loss is False  # tiles need more
+    large = plan("google/gemma-3-270m-it", "sft", "lora", 0, 0, 4096)
     assert large.chunked_loss is True
     assert "whole logits need" in large.reasons["chunked_loss"]
     tiled = plan(QWEN_7B, "sft", "lora", 24, 1, 2048)
