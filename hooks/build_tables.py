@@ -19,6 +19,7 @@ PACKAGE = HOOKS.parent / "template" / "src" / ("{" * 2 + " package_name " + "}" 
 TARGET = HOOKS / "plan_table.json"
 sys.path.insert(0, str(HOOKS))
 
+import footprint  # noqa: E402
 import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
@@ -29,7 +30,7 @@ CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70, 140, 405, 1000, 2
 NOMINAL_GB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 128, 141, 180, 192, 288)
 CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")
-OFFERED = {name: row for name, row in planner.TECHNIQUES.items() if row.offered}
+OFFERED = {name: row for name, row in footprint.TECHNIQUES.items() if row.offered}
 
 
 def size_class(params: float) -> str:

@@ -94,59 +94,74 @@ class Wish(NamedTuple):
         return any(need_gib(run) <= limit for run in candidates(*wish))
 
 
-def fixes_of(wish: Wish, auto: Wish, lighter: Sequence[str], machine: Machine) -> list[str]:
-    """Changes after which `wish` fits the machine, the cheapest first."""
+def fixes_of(
+    wish: Wish, auto: Wish, lighter: Sequence[str], machine: Machine, one_process: bool = False
+) -> list[str]:
+    """Changes after which `wish` fits the machine, the cheapest first.
+
+    With `one_process` none that needs a launcher: more devices, or an offload.
+    """
     relaxed = auto.fits(machine.limit)
-    found = [AUTO] * relaxed + _single_fixes(wish, lighter, machine, rents=not relaxed)
-    if found and found[0] == AUTO and any("in chunks" in fix for fix in found):
-        found.sort(key=lambda fix: "in chunks" not in fix)
+    found = _in_chunks(wish, machine.limit) + [AUTO] * relaxed
+    found += _less(wish, lighter, machine.limit)
+    found += _more(wish, machine, not one_process, rents=not relaxed)
     if found:
         return found
-    return [f"{AUTO}, and {fix}" for fix in _single_fixes(auto, lighter, machine, rents=True)]
+    both = _less(auto, lighter, machine.limit) + _more(auto, machine, not one_process, rents=True)
+    return [f"{AUTO}, and {fix}" for fix in both]
 
 
-def _single_fixes(wish: Wish, lighter: Sequence[str], machine: Machine, rents: bool) -> list[str]:
-    """Single changes after which a wish fits, without those that loosen what the user set."""
-    base, limit, found = wish.base, machine.limit, []
-    if not base.chunked_loss and wish.fits(limit, chunked_loss=True):
-        whole = wish.best(limit)
-        saved = need_gib(whole) - need_gib(replace(whole, chunked_loss=True))
-        found.append(f"a loss in chunks ({saved:.1f} GiB less)")
+def _in_chunks(wish: Wish, limit: float) -> list[str]:
+    """The loss in chunks, where it was asked for whole and that decides."""
+    if wish.base.chunked_loss or not wish.fits(limit, chunked_loss=True):
+        return []
+    whole = wish.best(limit)
+    saved = need_gib(whole) - need_gib(replace(whole, chunked_loss=True))
+    return [f"a loss in chunks ({saved:.1f} GiB less)"]
+
+
+def _less(wish: Wish, lighter: Sequence[str], limit: float) -> list[str]:
+    """A lighter technique, shorter sequences, a smaller model: each alone makes it fit."""
+    base = wish.base
     easier = (name for name in lighter if wish._replace(techniques=[name]).fits(limit))
-    found += [f"technique {name}" for name in list(easier)[:1]]
-    lengths = (n for n in reversed(SEQUENCE_STEPS) if n < base.seq_length)
-    shorter = next((n for n in lengths if wish.fits(limit, seq_length=n)), None)
-    found += [f"sequences of at most {shorter} tokens"] * (shorter is not None)
+    found = [f"technique {name}" for name in list(easier)[:1]]
+    lengths = [n for n in SEQUENCE_STEPS if n < base.seq_length]
     free = [
         (row["params"], name)
         for name, row in table("models").items()
         if "head" not in row and not row["gated"] and row["context"] >= base.seq_length
     ]
     sizes = [name for params, name in sorted(free) if params < base.shape.params]
-    # Larger models need more: the last one before those that do not fit.
+    # Longer sequences and larger models need more: the last one before those that do not fit.
+    end = bisect_left(lengths, True, key=lambda n: not wish.fits(limit, seq_length=n))
+    found += [f"sequences of at most {n} tokens" for n in lengths[:end][-1:]]
     end = bisect_left(sizes, True, key=lambda m: not wish.fits(limit, shape=known_shape(m)))
-    smaller = sizes[end - 1] if end else None
-    found += [f"a smaller model: {smaller}"] * (smaller is not None)
+    return found + [f"a smaller model: {name}" for name in sizes[:end][-1:]]
+
+
+def _more(wish: Wish, machine: Machine, launched: bool, rents: bool) -> list[str]:
+    """More GPUs, an offload, larger GPUs: each alone makes it fit."""
     if not machine.gpu:
-        return found
-    more = (n for n in (2, 4, 8) if n > base.world)
-    number = next((n for n in more if wish.fits(limit, world=n)), None)
-    found += [f"{number} GPUs of this size"] * (number is not None)
-    away = replace(wish.best(limit), sharding="offload", micro_batch=1, checkpointing=True)
-    away = replace(away, chunked_loss=True)
-    if need_gib(away) <= limit:
-        ram = math.ceil(host_gib(away))
-        found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
-    card = _card(wish) if rents else None
-    return found + ([f"{card[0]} x a GPU with {card[1]} GB"] if card else [])
+        return []
+    base, limit, found = wish.base, machine.limit, list[str]()
+    if launched:
+        more = (n for n in (2, 4, 8) if n > base.world)
+        number = next((n for n in more if wish.fits(limit, world=n)), None)
+        found += [f"{number} GPUs of this size"] * (number is not None)
+        away = replace(wish.best(limit), sharding="offload", micro_batch=1, checkpointing=True)
+        away = replace(away, chunked_loss=True)
+        if need_gib(away) <= limit:
+            ram = math.ceil(host_gib(away))
+            found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")
+    for number in (base.world, 8) if launched else (base.world,):
+        card = _card(wish, number) if rents else None
+        if card:
+            return [*found, f"{number} x a GPU with {card} GB"]
+    return found
 
 
-def _card(wish: Wish) -> tuple[int, int] | None:
-    """Number and GB of the smallest cards on which a wish fits: as many as asked for, else 8."""
-    for number in (wish.base.world, 8):
-        steps = range(len(CARD_STEPS))
-        sizes = [CARD_SHARE * usable_gib(gb) for gb in CARD_STEPS]
-        at = bisect_left(steps, True, key=lambda k: wish.fits(sizes[k], world=number))
-        if at < len(CARD_STEPS):
-            return number, CARD_STEPS[at]
-    return None
+def _card(wish: Wish, number: int) -> int | None:
+    """GB of the smallest card of which `number` hold a wish."""
+    sizes = [CARD_SHARE * usable_gib(gb) for gb in CARD_STEPS]
+    at = bisect_left(sizes, True, key=lambda gib: wish.fits(gib, world=number))
+    return CARD_STEPS[at] if at < len(sizes) else None

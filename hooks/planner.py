@@ -14,51 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
-    from .footprint import (
-        BYTES,
-        HALF_RUNG,
-        OBJECTIVE_CLASSES,
-        OPTIMISERS,
-        SHARED,
-        TECHNIQUES,
-        Run,
-        peak_gib,
-    )
-    from .ladder import Wish, fits, fixes_of, need_gib
-    from .machines import (
-        CARD_SHARE,
-        GRID_G_CO2_PER_KWH,
-        Machine,
-        expenses_of,
-        hours_of,
-        machine_of,
-        usable_gib,
-    )
-    from .shapes import find_shape, table
+    from . import footprint, ladder, machines, shapes
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from footprint import (
-        BYTES,
-        HALF_RUNG,
-        OBJECTIVE_CLASSES,
-        OPTIMISERS,
-        SHARED,
-        TECHNIQUES,
-        Run,
-        peak_gib,
-    )
-    from ladder import Wish, fits, fixes_of, need_gib
-    from machines import (
-        CARD_SHARE,
-        GRID_G_CO2_PER_KWH,
-        Machine,
-        expenses_of,
-        hours_of,
-        machine_of,
-        usable_gib,
-    )
-    from shapes import find_shape, table
+    import footprint
+    import ladder
+    import machines
+    import shapes
 
+Run = footprint.Run
+Machine = machines.Machine
 GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gains little
 # Logits that the whole loss may hold at once on a CPU: 0.25 GiB in fp32, 0.9 GiB with what the
 # backward pass keeps.
@@ -69,8 +34,9 @@ OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward"
 OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
-    "technique": ("auto", *TECHNIQUES), "objective": (*OBJECTIVES, *OBJECTIVE_CLASSES),
-    "sharding": (None, "none", "ddp", "fsdp2", "zero3"), "precision": (None, *BYTES),
+    "technique": ("auto", *footprint.TECHNIQUES),
+    "objective": (*OBJECTIVES, *footprint.OBJECTIVE_CLASSES),
+    "sharding": (None, "none", "ddp", "fsdp2", "zero3"), "precision": (None, *footprint.BYTES),
 }  # fmt: skip
 MANY = 10**9
 LIMITS: dict[str, tuple[float, float]] = {}
@@ -125,14 +91,14 @@ def _batches(
     sizes = [n for n in range(1, share + 1) if share % n == 0 and n * run.seq_length <= most]
     sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
     tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
-    largest = next((one for one in reversed(tried) if fits(one, machine)), tried[0])
+    largest = next((one for one in reversed(tried) if ladder.fits(one, machine)), tried[0])
     return largest, max(sizes, default=1)
 
 
 def _if_fits(machine: Machine, run: Run, **changes: Any) -> Run:
     """The run with the changes where that fits, else as it is."""
     changed = replace(run, **changes)
-    return changed if fits(changed, machine) else run
+    return changed if ladder.fits(changed, machine) else run
 
 
 def _check(asked: Mapping[str, Any]) -> None:
@@ -150,13 +116,13 @@ def _check(asked: Mapping[str, Any]) -> None:
 
 def _why_technique(run: Run, names: Sequence[str], few: bool, machine: Machine) -> str:
     """Reason of the technique that was chosen among `names`, best first."""
-    none = "" if fits(run, machine) else "none fits: "
+    none = "" if ladder.fits(run, machine) else "none fits: "
     if few:
         lighter = "" if run.technique == names[0] else f"; {names[0]} does not fit"
         return f"{none}few training data: an adapter forgets and memorises less{lighter}"
     if not machine.gpu:
         return f"{none}no GPU: an adapter needs less memory and a third less work"
-    room = f"{machine.limit:.1f} GiB, {CARD_SHARE:.0%} of the card"
+    room = f"{machine.limit:.1f} GiB, {machines.CARD_SHARE:.0%} of the card"
     return f"{none}best of {', '.join(names)} for {room}"
 
 
@@ -166,7 +132,7 @@ def _whole_loss(run: Run, machine: Machine) -> bool:
     Many are not, unless tiles, which a CPU copies, would need more (vocabulary of SmolLM2).
     """
     few = run.micro_batch * run.seq_length * run.shape.vocab <= MOST_LOGITS
-    whole, tiles = (need_gib(replace(run, chunked_loss=tiled)) for tiled in (False, True))
+    whole, tiles = (ladder.need_gib(replace(run, chunked_loss=tiled)) for tiled in (False, True))
     return not machine.gpu and (few or whole <= tiles)
 
 
@@ -181,7 +147,7 @@ def plan(
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
-    ram_gib: float | None = None,
+    ram_gib: float | None = None, one_process: bool = False,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -200,6 +166,7 @@ def plan(
         cpu_threads: for the hours of a run without a GPU.
         prices: rows as in prices.toml; None: that table.
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
+        one_process: no fix may need a launcher (more devices, offload).
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -207,8 +174,10 @@ def plan(
             or a model of unknown size.
     """
     _check(locals())
-    machine = machine_of(device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib)
-    (shape, origin), world, gpu = find_shape(model, params), machine.world, machine.gpu
+    machine = machines.machine_of(
+        device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib
+    )
+    (shape, origin), world, gpu = shapes.find_shape(model, params), machine.world, machine.gpu
     if sharding and (sharding == "none") != (world == 1):
         raise ValueError(f"sharding {sharding!r} with {world} device(s): none is for one of them")
     if precision == "fp16" and not gpu:
@@ -218,18 +187,18 @@ def plan(
     computes = precision or usual
     four_bit = machine.row.get("eight_bit", True)  # the same library
     names = [
-        n for n, t in TECHNIQUES.items()
+        n for n, t in footprint.TECHNIQUES.items()
         if technique == n
         or (technique == "auto" and t.offered and (four_bit or not t.base_bytes))
     ]
-    names.sort(key=lambda name: (few or not gpu) and TECHNIQUES[name].trains_all)
+    names.sort(key=lambda name: (few or not gpu) and footprint.TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
         lora_dropout,
     )
-    wish = Wish(base, names, computes, optim, gpu and four_bit)
+    wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
     share = math.ceil(effective_batch_size / world)
     if checkpointing is None and not gpu:  # a larger batch gains less than it there
@@ -240,15 +209,17 @@ def plan(
     if chunked_loss is None and _whole_loss(run, machine):
         run = _if_fits(machine, run, chunked_loss=False)
     batch, accumulates = run.micro_batch, accumulation or math.ceil(share / run.micro_batch)
-    hours = hours_of(run, machine, tokens * epochs) if tokens else None
-    prices = table("prices") if prices is None else prices
-    expenses = expenses_of(hours, machine, prices, grid_g_co2_per_kwh)
-    room = f"{machine.limit:.1f} GiB, {CARD_SHARE:.0%} of the card" if gpu else "the RAM"
+    hours = machines.hours_of(run, machine, tokens * epochs) if tokens else None
+    prices = shapes.table("prices") if prices is None else prices
+    expenses = machines.expenses_of(hours, machine, prices, grid_g_co2_per_kwh)
+    room = f"{machine.limit:.1f} GiB, {machines.CARD_SHARE:.0%} of the card" if gpu else "the RAM"
     total = batch * accumulates * world
     differs = "" if total == effective_batch_size else f"; {effective_batch_size} were asked for"
-    good = fits(run, machine)
-    need = need_gib(run)
-    whole = need_gib(replace(run, chunked_loss=False)) if run.chunked_loss else 0.0
+    four_bit_base = footprint.TECHNIQUES[run.technique].base_bytes > 0
+    divided = run.sharding in footprint.SHARED
+    good = ladder.fits(run, machine)
+    need = ladder.need_gib(run)
+    whole = ladder.need_gib(replace(run, chunked_loss=False)) if run.chunked_loss else 0.0
     reasons = {
         "technique": _why_technique(run, names, few, machine),
         "quantisation": f"a property of {run.technique}",
@@ -263,15 +234,15 @@ def plan(
         "gradient_checkpointing": "saves memory that is needed" if run.checkpointing
         else "all activations fit" if gpu else "slower, and RAM is larger than a card",
         "chunked_loss": f"whole logits need {whole - need:.1f} GiB more" if run.chunked_loss
-        else "whole logits are faster on a CPU, and small here",
-        "sharding": f"{world} device(s), each with {'a part' if run.sharding in SHARED else 'all'}",
+        else "whole logits are faster on a CPU, and small or less than its tiles",
+        "sharding": f"{world} device(s), each with {'a part' if divided else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
-        grid = f"{grid_g_co2_per_kwh:g}" if stated else f"{GRID_G_CO2_PER_KWH}, the world's average"
-        reasons["co2_kg"] = f"g CO2e/kWh: {grid}"
+        grid = grid_g_co2_per_kwh if stated else machines.GRID_G_CO2_PER_KWH
+        reasons["co2_kg"] = f"g CO2e/kWh: {grid:g}" + ("" if stated else ", the world's average")
     fixed = {"precision": precision, "optim": optim, "per_device_train_batch_size": micro_batch}
     fixed |= {"technique": technique != "auto", "gradient_accumulation_steps": accumulation}
     fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
@@ -279,9 +250,9 @@ def plan(
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
     if run.optimiser == "deepspeed":
         reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"
-    elif optim and optim not in OPTIMISERS:
+    elif optim and optim not in footprint.OPTIMISERS:
         reasons["optim"] += "; its memory is counted as that of adamw_torch"
-    if TECHNIQUES[run.technique].base_bytes and not four_bit:
+    if four_bit_base and not four_bit:
         reasons["technique"] += f"; 4-bit weights were not tried on {machine.row['title']}"
     auto = wish._replace(
         base=replace(base, micro_batch=1, checkpointing=True, sharding="none"), optim=None,
@@ -289,13 +260,14 @@ def plan(
     )
     auto = auto._replace(base=replace(auto.base, autocast=usual != "fp32"))
     lighter = [n for n in ("lora", "qlora") if n not in names]
-    lighter = [n for n in lighter if four_bit or not TECHNIQUES[n].base_bytes]
+    lighter = [n for n in lighter if four_bit or not footprint.TECHNIQUES[n].base_bytes]
     return Plan(
-        run.technique, "nf4" if TECHNIQUES[run.technique].base_bytes else "none", computes,
+        run.technique, "nf4" if four_bit_base else "none", computes,
         run.weights, "adamw_torch" if run.optimiser == "deepspeed" else run.optimiser, batch,
-        accumulates, run.checkpointing, run.chunked_loss, run.sharding, round(peak_gib(run), 2),
-        round(need, 2), _band(run, machine), good, hours, **expenses, reasons=reasons,
-        fixes=[] if good else fixes_of(wish, auto, lighter, machine),
+        accumulates, run.checkpointing, run.chunked_loss, run.sharding,
+        round(footprint.peak_gib(run), 2), round(need, 2), _band(run, machine), good,
+        hours, **expenses, reasons=reasons,
+        fixes=[] if good else ladder.fixes_of(wish, auto, lighter, machine, one_process),
     )
 # fmt: on
 
@@ -304,7 +276,7 @@ def _band(run: Run, machine: Machine) -> str:
     """How far the predicted peak may be off, and how that is known."""
     if not (run.shape.sure and machine.gpu and run.world == 1):
         return "about 25 %, not yet validated"
-    published = (run.weights, run.optimiser) == HALF_RUNG[0]
+    published = (run.weights, run.optimiser) == footprint.HALF_RUNG[0]
     return "-5 % to +5 % on published runs" if published else "about 5 %, by simulation"
 
 
@@ -313,7 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="HuggingFaceTB/SmolLM2-135M-Instruct")
     parser.add_argument("--objective", default="sft", choices=OBJECTIVES)
-    parser.add_argument("--technique", default="auto", choices=["auto", *TECHNIQUES])
+    parser.add_argument("--technique", default="auto", choices=["auto", *footprint.TECHNIQUES])
     parser.add_argument("--gpu-memory-gb", type=float, help="nominal GB of one GPU; 0: CPU")
     parser.add_argument("--num-gpus", type=int, default=1)
     parser.add_argument("--num-nodes", type=int, default=1)
@@ -326,7 +298,7 @@ def main() -> None:
     gb = asked.pop("gpu_memory_gb")
     gb = 0 if gb is None and not asked["device"] else gb
     try:
-        print(plan(gpu_memory_gib=gb and usable_gib(gb), **asked).table())
+        print(plan(gpu_memory_gib=gb and machines.usable_gib(gb), **asked).table())
     except ValueError as error:
         parser.error(str(error))
 

@@ -2,16 +2,18 @@
 
 import hashlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "hooks"))
 
+import footprint
 import measured
 import memory
-import planner
 
 ROWS = measured.read(measured.DATA / "memory_measured.csv")
 HUGGING_FACE = [row for row in ROWS if measured.scorable(row) and measured.measured_gib(row)]
@@ -34,7 +36,7 @@ def error(row: dict[str, str]) -> float:
     """Relative error of the predicted allocated peak."""
     run, peak = measured.run_of(row), measured.measured_gib(row)
     assert run is not None and peak is not None
-    return planner.peak_gib(run) / peak - 1
+    return footprint.peak_gib(run) / peak - 1
 
 
 @pytest.mark.parametrize("row", HUGGING_FACE, ids=[row["id"] for row in HUGGING_FACE])
@@ -55,7 +57,7 @@ def test_a_run_without_memory_is_never_said_to_fit(row: dict[str, str]) -> None:
 
 
 def test_aggregates_of_the_plain_stack() -> None:
-    found = memory.summary(memory.errors(HUGGING_FACE, planner.peak_gib))
+    found = memory.summary(memory.errors(HUGGING_FACE, footprint.peak_gib))
     assert found["n"] >= 37
     assert found["median"] <= 0.01
     assert found["under_5_percent"] == 0
@@ -72,7 +74,7 @@ def test_the_documentation_gives_the_figures_that_are_reached() -> None:
         r"at most; none of (\d+) published runs",
         " ".join(page.read_text(encoding="utf-8").split()),
     )
-    found = memory.summary(memory.errors(HUGGING_FACE, planner.peak_gib))
+    found = memory.summary(memory.errors(HUGGING_FACE, footprint.peak_gib))
     reached = [found["n"], *(100 * found[name] for name in ("median", "least", "most"))]
     assert said
     assert [float(x) for x in said.groups()] == pytest.approx(
@@ -85,7 +87,7 @@ def test_no_source_carries_the_others() -> None:
     for source in ("a100_80gb.csv", "a100_80gb_granite.csv", "MetaMathQA"):
         rows = [row for row in HUGGING_FACE if source in row["source"]]
         assert rows, source
-        assert memory.summary(memory.errors(rows, planner.peak_gib))["median"] <= 0.03, source
+        assert memory.summary(memory.errors(rows, footprint.peak_gib))["median"] <= 0.03, source
 
 
 def test_five_times_as_accurate_as_the_best_peer() -> None:
@@ -102,7 +104,7 @@ def test_independent_table_is_unchanged_and_met() -> None:
     assert hashlib.sha256(INDEPENDENT.read_bytes()).hexdigest() == INDEPENDENT_SHA256
     rows = measured.read(INDEPENDENT)
     flash = [row for row in rows if row["attn"] != "eager"]
-    found = memory.summary(memory.errors(flash, planner.peak_gib))
+    found = memory.summary(memory.errors(flash, footprint.peak_gib))
     assert found["n"] >= 30
     assert found["median"] <= 0.02
     assert found["under_5_percent"] == 0
@@ -123,3 +125,14 @@ def test_predictions_are_written_for_every_row(tmp_path: Path) -> None:
 
 def test_a_plan_takes_less_than_a_millisecond() -> None:
     assert min(memory.milliseconds_per_plan() for _ in range(9)) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("memory.py", "this planner  "), ("plans.py", "70B on 8 x 80 GB")]
+)
+def test_the_benchmarks_run_as_scripts(name: str, said: str) -> None:
+    script = Path(__file__).resolve().parent / "benchmarks" / name
+    command = [sys.executable, "-I", "-B", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout

@@ -12,6 +12,7 @@ import pytest
 HOOKS = Path(__file__).resolve().parent.parent / "hooks"
 sys.path.insert(0, str(HOOKS))
 
+import footprint  # noqa: E402
 import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
@@ -32,7 +33,7 @@ def situation(chance: random.Random) -> dict[str, Any]:
     asked = {
         "model": pick(list(shapes.table("models"))),
         "objective": pick(list(planner.OBJECTIVES)),
-        "technique": pick(["auto", *planner.TECHNIQUES]),
+        "technique": pick(["auto", *footprint.TECHNIQUES]),
         "gpu_memory_gib": machines.usable_gib(pick([4, 8, 11, 12, 16, 24, 40])),
         "num_gpus": pick([1, 1, 2, 3, 8]),
         "seq_length": pick([64, 512, 2000, 4096, 16384, 100_000]),
@@ -98,7 +99,7 @@ def test_more_of_anything_never_needs_less() -> None:
     chance = random.Random(7)
     for _ in range(200):
         asked = situation(chance) | {"checkpointing": True, "micro_batch": 2}
-        asked |= {"technique": chance.choice(list(planner.TECHNIQUES)), "optim": "adamw_torch"}
+        asked |= {"technique": chance.choice(list(footprint.TECHNIQUES)), "optim": "adamw_torch"}
         asked |= {"precision": "bf16", "chunked_loss": True}
         asked["sharding"] = "fsdp2" if asked["num_gpus"] > 1 else None
         now = plan(**asked)

@@ -16,9 +16,9 @@ HOOKS = Path(__file__).resolve().parent.parent / "hooks"
 sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
+import footprint  # noqa: E402
 import ladder  # noqa: E402
 import machines  # noqa: E402
-import planner  # noqa: E402
 import shapes  # noqa: E402
 from footprint import Run, Shape  # noqa: E402
 from planner import Plan, plan  # noqa: E402
@@ -57,7 +57,7 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("run", "measured"), PUBLISHED)
 def test_peak_is_near_published_measurements(run: Run, measured: float) -> None:
-    assert -0.06 <= planner.peak_gib(run) / measured - 1 <= 0.08
+    assert -0.06 <= footprint.peak_gib(run) / measured - 1 <= 0.08
 
 
 # Peak resident memory of two steps of trl's SFTTrainer in fp32 on an x86 CPU without bf16 units,
@@ -74,32 +74,32 @@ def test_ram_covers_what_was_measured(technique: str, batch: int, measured: floa
 def test_full_bf16_step_is_ten_bytes_a_parameter() -> None:
     """2 weight + 2 gradient + 4 states + 2 temporary; exact where the step is the peak."""
     run = run_of(MISTRAL, "full", seq_length=512)
-    assert planner.peak_gib(run) == pytest.approx(10 * MISTRAL.params / 2**30, rel=1e-6)
+    assert footprint.peak_gib(run) == pytest.approx(10 * MISTRAL.params / 2**30, rel=1e-6)
     eight_bit = replace(run, optimiser="adamw_bnb_8bit")
-    assert planner.peak_gib(eight_bit) == pytest.approx(6 * MISTRAL.params / 2**30, rel=0.02)
+    assert footprint.peak_gib(eight_bit) == pytest.approx(6 * MISTRAL.params / 2**30, rel=0.02)
 
 
 def test_tiled_loss_takes_less_than_whole_logits() -> None:
     whole = run_of(LLAMA_3B, "lora", seq_length=8192)
     tiled = replace(whole, chunked_loss=True)
     logits = 14 * LLAMA_3B.vocab * 8192 / 2**30
-    assert planner.peak_gib(whole) - planner.peak_gib(tiled) > 0.8 * logits
+    assert footprint.peak_gib(whole) - footprint.peak_gib(tiled) > 0.8 * logits
 
 
 def test_need_rises_with_sequence_batch_rank_and_model() -> None:
     models = sorted(shapes.table("models"), key=lambda m: shapes.table("models")[m]["params"])
     for model in models:
         shape = shapes.known_shape(model)
-        for technique in planner.TECHNIQUES:
+        for technique in footprint.TECHNIQUES:
             base = Run(shape, technique, "causal_lm", "bf16", "adamw_torch", True, 512)
             for change in ("seq_length", "micro_batch", "lora_r"):
                 values = [base] + [replace(base, **{change: 2**k * 512}) for k in range(3)]
-                needs = [planner.need_gib(run) for run in values]
+                needs = [ladder.need_gib(run) for run in values]
                 assert needs == sorted(needs), (model, technique, change)
             unsaved = replace(base, checkpointing=False)
-            assert planner.need_gib(unsaved) >= planner.need_gib(base)
+            assert ladder.need_gib(unsaved) >= ladder.need_gib(base)
     sizes = [shapes.typical_shape(b * 1e9) for b in build_tables.CUSTOM_BILLIONS]
-    for technique in planner.TECHNIQUES:
+    for technique in footprint.TECHNIQUES:
         for length in ladder.SEQUENCE_STEPS:
             needs = [ladder.least_need_gib(s, [technique], "causal_lm", length) for s in sizes]
             assert needs == sorted(needs)
@@ -110,7 +110,7 @@ def test_need_rises_with_sequence_batch_rank_and_model() -> None:
 def test_more_memory_never_makes_it_worse(model: str, gpus: int) -> None:
     """A larger card keeps what fits, never steps down the ladder, and no plan exceeds its card."""
     ladder = [
-        (name, *rung) for name in planner.TECHNIQUES for rung in planner.TECHNIQUES[name].rungs
+        (name, *rung) for name in footprint.TECHNIQUES for rung in footprint.TECHNIQUES[name].rungs
     ]
     last_rank, fitted = len(ladder), False
     for memory in (4.5, 7.3, 11, 14.6, 17.77, 22, 31, 39.4, 44.4, 79, 140, 190, 600):
@@ -198,11 +198,11 @@ def test_effective_batch_is_met(batch: int, gpus: int) -> None:
 def test_objectives_that_hold_more_need_more() -> None:
     """Pairs double the tokens; a reference is a copy only beside fully trained weights."""
     peaks = {
-        (technique, kind): planner.peak_gib(
+        (technique, kind): footprint.peak_gib(
             Run(LLAMA_3B, technique, kind, "bf16", "adamw_torch", False, 2048)
         )
         for technique in ("full", "lora")
-        for kind in planner.OBJECTIVE_CLASSES
+        for kind in footprint.OBJECTIVE_CLASSES
     }
     weights = 2 * LLAMA_3B.params / 2**30
     assert peaks["full", "preference"] > peaks["full", "pairs"] + 0.99 * weights
@@ -300,7 +300,7 @@ def test_table_is_fresh_small_and_complete() -> None:
                 assert [len(line) for line in grid] == [len(table["gpus"])] * len(table["seq"])
     assert set(table["need"]) == set(table["cpu"]) == {m["id"] for m in table["models"]}
     for name in table["objectives"]:
-        assert table["objective_class"][name] in planner.OBJECTIVE_CLASSES
+        assert table["objective_class"][name] in footprint.OBJECTIVE_CLASSES
 
 
 def test_table_and_planner_agree_on_what_fits() -> None:

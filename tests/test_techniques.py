@@ -8,7 +8,8 @@ HOOKS = Path(__file__).resolve().parent.parent / "hooks"
 sys.path.insert(0, str(HOOKS))
 
 import build_tables  # noqa: E402
-import planner  # noqa: E402
+import footprint  # noqa: E402
+import machines  # noqa: E402
 import shapes  # noqa: E402
 from footprint import Run  # noqa: E402
 from planner import plan  # noqa: E402
@@ -20,20 +21,20 @@ def test_techniques_of_the_planner_are_those_of_the_project() -> None:
     rows = build_tables.project_rows("techniques").TECHNIQUES
     assert list(rows) == list(build_tables.OFFERED)
     for name, row in rows.items():
-        planned = planner.TECHNIQUES[name]
+        planned = footprint.TECHNIQUES[name]
         assert planned.title == row.title
         assert planned.trains_all == (row.trainable == "all")
         assert bool(planned.base_bytes) == row.quantised
 
 
 def test_auto_never_takes_dora_and_quantises_only_what_does_not_fit_otherwise() -> None:
-    for model in planner.table("models"):
+    for model in shapes.table("models"):
         for gb in (0, 6, 8, 12, 16, 24, 48, 80):
             for rows in (None, 300):
-                result = plan(model, "sft", "auto", planner.usable_gib(gb), 1, 1024, rows=rows)
+                result = plan(model, "sft", "auto", machines.usable_gib(gb), 1, 1024, rows=rows)
                 assert result.technique != "dora"
                 if result.technique == "qlora" and result.fits:
-                    lora = plan(model, "sft", "lora", planner.usable_gib(gb), 1, 1024)
+                    lora = plan(model, "sft", "lora", machines.usable_gib(gb), 1, 1024)
                     assert not lora.fits
                     assert result.quantisation == "nf4"
 
@@ -42,9 +43,9 @@ def test_fused_experts_are_not_quantised() -> None:
     mixtral = shapes.known_shape("mistralai/Mixtral-8x7B-Instruct-v0.1")
     run = Run(mixtral, "qlora", "causal_lm", "bf16", "adamw_torch", True, 512)
     experts = 3 * mixtral.hidden * mixtral.intermediate * mixtral.experts * mixtral.layers
-    assert planner.peak_gib(run) > 2 * experts / 2**30
+    assert footprint.peak_gib(run) > 2 * experts / 2**30
     dense = shapes.known_shape("mistralai/Mistral-7B-Instruct-v0.3")
-    assert planner.peak_gib(replace(run, shape=dense)) < 0.6 * 2 * dense.params / 2**30
+    assert footprint.peak_gib(replace(run, shape=dense)) < 0.6 * 2 * dense.params / 2**30
 
 
 def test_auto_quantises_only_where_the_library_runs() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 sys.path.insert(0, str(HOOKS))
 
-import planner  # noqa: E402
+import footprint  # noqa: E402
 import shapes  # noqa: E402
 from footprint import GIB, Run  # noqa: E402
 
@@ -127,7 +127,7 @@ def compare_losses() -> list[dict[str, float]]:
     for vocab, length in LOSSES:
         whole, tiles = (measured("loss", 1, length, vocab, kind) for kind in (0, 1))
         runs = [run_of("loss", 1, length, vocab, kind) for kind in (False, True)]
-        foreseen = planner.peak_gib(runs[0]) - planner.peak_gib(runs[1])
+        foreseen = footprint.peak_gib(runs[0]) - footprint.peak_gib(runs[1])
         saved = whole[0] - tiles[0]
         print(f"{vocab:10}{length:8}{whole[0]:8.2f} GiB{tiles[0]:8.2f} GiB{saved:10.2f}", end="")
         print(f"{foreseen:11.2f}{whole[1]:9.1f}{tiles[1]:9.1f}", flush=True)
@@ -142,7 +142,7 @@ def main() -> int:
     print(f"{'technique':10}{'batch':>6}{'length':>8}{'measured':>10}{'predicted':>11}{'error':>8}")
     for technique, batch, length in RUNS:
         peak, _ = measured(technique, batch, length)
-        predicted = planner.peak_gib(run_of(technique, batch, length))
+        predicted = footprint.peak_gib(run_of(technique, batch, length))
         errors.append(predicted / peak - 1)
         figures = f"{peak:10.2f}{predicted:11.2f}{errors[-1]:8.1%}"
         print(f"{technique:10}{batch:6}{length:8}{figures}", flush=True)

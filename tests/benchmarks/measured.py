@@ -15,8 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "hooks"))
 
+import ladder  # noqa: E402
 import machines  # noqa: E402
-import planner  # noqa: E402
 import shapes  # noqa: E402
 from footprint import Run, Shape  # noqa: E402
 
@@ -193,4 +193,4 @@ def card_gib(row: dict[str, str]) -> float:
 
 def fits(row: dict[str, str], run: Run) -> bool:
     """What the planner says of a run on the row's card."""
-    return planner.need_gib(run) <= machines.CARD_SHARE * card_gib(row)
+    return ladder.need_gib(run) <= machines.CARD_SHARE * card_gib(row)

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "hooks"))
 
+import footprint
+import ladder
 import measured
 import planner
 from footprint import GIB, Run
@@ -65,7 +68,7 @@ def deepspeed_gib(run: Run) -> float:
 
 
 PEERS: dict[str, Callable[[Run], float]] = {
-    "this planner": planner.peak_gib,
+    "this planner": footprint.peak_gib,
     "accelerate estimate-memory": accelerate_gib,
     "LLaMA-Factory table": llama_factory_gib,
     "DeepSpeed estimator": deepspeed_gib,
@@ -123,7 +126,7 @@ def write_predictions(rows: Iterable[Row], target: Path) -> None:
                 writer.writerow([row["id"], "", "", ""])
                 continue
             good = measured.fits(row, run) if row["gpu_mem_gb"] else ""
-            figures = (planner.peak_gib(run), planner.need_gib(run))
+            figures = (footprint.peak_gib(run), ladder.need_gib(run))
             writer.writerow([row["id"], *(f"{x:.3f}" for x in figures), good])
 
 
@@ -158,7 +161,7 @@ def main() -> int:
         if row["id"] not in measured.EXCLUDED:
             kind = "QLoRA" if row["technique"] == "qlora" else row["technique"]
             groups.setdefault(f"{measured.stack_of(row).name}: {kind}", []).append(row)
-    report["stacks"] = {name: summary(errors(g, planner.peak_gib)) for name, g in groups.items()}
+    report["stacks"] = {name: summary(errors(g, footprint.peak_gib)) for name, g in groups.items()}
     for name, found in sorted(report["stacks"].items()):
         print_summary(name[:32], found)
     report["verdicts"] = verdicts(rows)

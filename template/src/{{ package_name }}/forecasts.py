@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import hardware, shapes
+from . import footprint, hardware, shapes
 from .config import Config, load_config
 from .errors import Problem, UserError
 from .footprint import OPTIMISERS, Run
@@ -63,7 +63,7 @@ def simulated(run: Run) -> str:
     from .simulation import CLASSES, simulated_peak_gib
 
     shape, problems = run.shape, []
-    if hardware.TECHNIQUES[run.technique].base_bytes:
+    if footprint.TECHNIQUES[run.technique].base_bytes:
         fix = "simulate technique=lora; a 4-bit weight takes 0.516 bytes instead of 2"
         problems.append(Problem("--simulate", f"technique {run.technique}", fix=fix))
     if run.optimiser not in OPTIMISERS:
@@ -83,7 +83,7 @@ def simulated(run: Run) -> str:
     lines = ["step without padding and dropout      simulated   closed form"]
     for name, tiled in (("loss on whole logits", False), ("loss in tiles", True)):
         one = replace(bare, chunked_loss=tiled)
-        form = hardware.peak_gib(one)
+        form = footprint.peak_gib(one)
         lines.append(f"{name:34} {simulated_peak_gib(one):9.2f} GiB {form:9.2f} GiB")
     return "\n".join(lines)
 
@@ -92,10 +92,10 @@ def grid(config: Config) -> str:
     """Return GiB needed by each technique on each device of devices.toml; `no`: does not fit."""
     rows, (model, params) = [], planned_model(config)
     targets = config.lora.lora_target_modules
-    planned_shape(config)
+    planned_shape(config)  # an unknown model is named as such
     for name, device in shapes.table("devices").items():
         cells = [f"{name:9} {device['memory_gb']:4.0f} GB"]
-        for technique in hardware.TECHNIQUES:
+        for technique in footprint.TECHNIQUES:
             plan = hardware.plan(
                 model, config.objective, technique, None, 1, config.train.max_length,
                 device=name, params=params, micro_batch=1, checkpointing=True,
@@ -104,7 +104,7 @@ def grid(config: Config) -> str:
             )  # fmt: skip
             cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
         rows.append("".join(cells))
-    head = " " * 17 + "".join(name.rjust(8) for name in hardware.TECHNIQUES)
+    head = " " * 17 + "".join(name.rjust(8) for name in footprint.TECHNIQUES)
     return "\n".join(
         [f"GiB at {config.train.max_length} tokens, micro batch 1, one card", head, *rows]
     )

@@ -132,20 +132,23 @@ FIGURES = (
 )
 
 
-def find_price(device: str, price_per_hour: float | None) -> Price | str:
+def find_price(
+    device: str, price_per_hour: float | None, prices: Mapping[str, Any] | None = None
+) -> Price | str:
     """Return the price of an hour, or why it is not known.
 
     Args:
         device: name as the driver reports it.
         price_per_hour: what the user says; it goes before prices.toml.
+        prices: rows as in prices.toml; None: those of the package.
     """
     if price_per_hour is not None:
         return Price(price_per_hour, price_per_hour, "--price-per-hour", "")
-    found = machines.find_device(device)[0]
-    row = shapes.table("prices").get(found)
+    rows = shapes.table("prices") if prices is None else prices
+    row = rows.get(machines.find_device(device)[0])
     if row is None:
         return f"prices.toml has no price of {device}; give --price-per-hour"
-    return Price(row["low"], row["high"], f"prices.toml, {row['as_of']}", DOLLARS)
+    return Price(row["low"], row["high"], f"prices.toml, {row.get('as_of', 'undated')}", DOLLARS)
 
 
 def cost_per_1000(

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import forecasts, hardware, machines
+from . import forecasts, hardware, machines, shapes
 from .config import Config
 from .planning import planned_model
 from .utils import markdown_table, write_text
@@ -89,7 +89,7 @@ def smallest_card(asked: tuple[str, float | None], size: Size, length: int = 204
 def _machines(config: Config) -> str:
     model, length = planned_model(config), config.train.max_length
     found = [smallest_card(model, size, length) for size in SIZES.values()]
-    params = hardware.find_shape(*model)[0].params
+    params = shapes.find_shape(*model)[0].params
     return markdown_table([*SIZES, "RAM", "disk, full"], [[*found, *host_and_disk(params)]])
 
 

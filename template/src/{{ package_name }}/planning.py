@@ -24,7 +24,6 @@ LOCK = Path("configs/plan.lock.yaml")
 PRICES = Path("configs/prices.toml")  # of the project: rows go before those of the package
 REPORT = "report.json"  # of the preparation
 HEAD = "# Written by scripts/plan.py for this machine; do not edit, set the values in the config.\n"
-LAUNCHED = ("GPUs", "offload", "8 x")  # fixes that need a launcher
 # Sections that decide a plan; a change of any other keeps it.
 SECTIONS = ("objective", "technique", "model", "lora", "train", "hardware")
 
@@ -73,7 +72,7 @@ def make_plan(
     Raises:
         UserError: the model's size is unknown, or settings exclude each other.
     """
-    planned_shape(config)
+    planned_shape(config)  # an unknown model is named as such, not as a wrong value
     train, lora = config.train, config.lora
     targets = lora.lora_target_modules
     on_gpu = device.kind == "cuda"
@@ -105,6 +104,7 @@ def make_plan(
             prices=own_prices(config),
             grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
             ram_gib=None if on_gpu else device.memory_gib,
+            one_process=True,
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
@@ -123,9 +123,7 @@ def require_fit(plan: Plan, device: Device) -> None:
     if plan.fits and plan.need_gib <= device.memory_gib:
         return
     found = f"{plan.need_gib:.1f} GiB needed, {device.memory_gib:.1f} GiB there ({device.name})"
-    # Training runs in one process, so more GPUs or a launcher would not help.
-    fixes = [fix for fix in plan.fixes if not any(word in fix for word in LAUNCHED)]
-    fixes = fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
+    fixes = plan.fixes or ["a smaller model, a smaller train.max_length, or a larger machine"]
     raise UserError(Problem("plan", found, fix="; or ".join(fixes)))
 
 

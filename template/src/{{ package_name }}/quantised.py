@@ -6,7 +6,8 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
-from .footprint import GIB
+from .footprint import BYTES, GIB
+from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
 from .model_wrapper import Device, load_base, machine_memory
 from .planning import planned_shape
@@ -14,8 +15,6 @@ from .techniques import TECHNIQUES
 
 PACKAGE = "bitsandbytes"
 KINDS = ("cuda", "cpu")  # Apple's GPUs: bitsandbytes has operators, training was not tried
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-FOUR_BIT = 0.516  # bytes of a weight in 4 bit, with its scales quantised again
 # RAM of a process that merges, beside the weights in both forms: libraries and a few matrices
 # (measured: 0.83 GiB in all for weights of 0.50 GiB in fp32, peft 0.21.2)
 SPARE_GIB = 1.0
@@ -48,7 +47,8 @@ def require_quantisation(config: Config, plan: Plan, device: Device) -> None:
 
 def merge_gib(config: Config, plan: Plan) -> float:
     """Return the RAM in GiB that merging takes: weights in 4 bit and expanded, and the process."""
-    return planned_shape(config).params * (BYTES[plan.weights] + FOUR_BIT) / GIB + SPARE_GIB
+    each = BYTES[plan.weights] + COUNTED[plan.technique].base_bytes
+    return planned_shape(config).params * each / GIB + SPARE_GIB
 
 
 def merged_with_rounded_base(config: Config, precision: str, adapter: Path) -> Any:

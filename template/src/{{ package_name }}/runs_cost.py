@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import impact
 from .runs_table import UNKNOWN, Run, Table
@@ -10,18 +10,26 @@ from .runs_table import UNKNOWN, Run, Table
 SIDES = ("base", "tuned")
 
 
-def cost_table(runs: Sequence[Run], price: float | None, tokens: float | None) -> Table:
-    """Return what 1,000 requests cost, or why that is unknown.
+class Terms(NamedTuple):
+    """How costs are counted.
 
-    Args:
-        runs: in the order of the table.
-        price: of an hour of the machine, in the user's currency; None: prices.toml.
+    Attributes:
+        price: of an hour of the machine, in the user's currency; None: as in `prices`.
         tokens: new tokens of a request; None: answers as in the evaluation.
+        prices: rows as in prices.toml; None: those of the package.
     """
+
+    price: float | None = None
+    tokens: float | None = None
+    prices: Mapping[str, Any] | None = None
+
+
+def cost_table(runs: Sequence[Run], terms: Terms) -> Table:
+    """Return what 1,000 requests cost, run by run, or why that is unknown."""
     header = ("run", "device", "price an hour", "base", "tuned", "tuned / base", "why unknown")
     rows = []
     for run in runs:
-        device, found, costs = run_costs(run, price, tokens)
+        device, found, costs = run_costs(run, terms)
         shown_price = "-" if isinstance(found, str) else f"{_range(found[:2])} {found.currency}"
         reasons = [found] if isinstance(found, str) else []
         reasons += [c for c in costs.values() if isinstance(c, str) and c not in reasons]
@@ -34,7 +42,7 @@ def cost_table(runs: Sequence[Run], price: float | None, tokens: float | None) -
                 "; ".join(reasons) or "-",
             )
         )
-    formula = impact.ONE_BY_ONE if tokens is None else impact.BY_TOKENS
+    formula = impact.ONE_BY_ONE if terms.tokens is None else impact.BY_TOKENS
     notes = [
         f"Cost of 1,000 requests = {formula}.",
         "Price: --price-per-hour, or the range in prices.toml (US dollars). The device is busy "
@@ -44,18 +52,22 @@ def cost_table(runs: Sequence[Run], price: float | None, tokens: float | None) -
 
 
 def run_costs(
-    run: Run, price: float | None, tokens: float | None
+    run: Run, terms: Terms
 ) -> tuple[str, impact.Price | str, dict[str, tuple[float, float] | str]]:
     """Return device, price, and the cost of 1,000 requests to base and tuned, or why not."""
     measured = run.results.get("inference") or {}
     device = _device(run, measured.get("tuned") or {})
     if not measured:
         return device, "speed was not measured in this run", {}
-    found = impact.find_price(device, price)
+    found = impact.find_price(device, terms.price, terms.prices)
     if isinstance(found, str):
         return device, found, {}
     sides = {side: measured.get(side) or {} for side in SIDES}
-    return device, found, {k: impact.cost_per_1000(v, found, tokens) for k, v in sides.items()}
+    return (
+        device,
+        found,
+        {k: impact.cost_per_1000(v, found, terms.tokens) for k, v in sides.items()},
+    )
 
 
 def _device(run: Run, speed: Mapping[str, Any]) -> str:
@@ -74,9 +86,7 @@ def _range(pair: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def impact_tables(
-    root: Path, runs: Sequence[Run], price: float | None, tokens: float | None
-) -> list[Table]:
+def impact_tables(root: Path, runs: Sequence[Run], terms: Terms) -> list[Table]:
     """Return the sheet with what follows from it, for each run; none while it is empty.
 
     Raises:
@@ -85,12 +95,12 @@ def impact_tables(
     sheet = impact.read_sheet(root)
     if all(value is None for value in sheet.values.values()):
         return []
-    return [_impact(sheet, run, price, tokens) for run in runs if run.results]
+    return [_impact(sheet, run, terms) for run in runs if run.results]
 
 
-def _impact(sheet: impact.Sheet, run: Run, price: float | None, tokens: float | None) -> Table:
+def _impact(sheet: impact.Sheet, run: Run, terms: Terms) -> Table:
     values, sources, currency = sheet
-    _, found, costs = run_costs(run, price, tokens)
+    _, found, costs = run_costs(run, terms)
     cost, why = costs.get("tuned"), ""
     if not isinstance(cost, tuple):
         why = cost or (found if isinstance(found, str) else "")

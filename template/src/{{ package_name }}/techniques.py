@@ -15,27 +15,25 @@ class Technique:
         name: value of the setting `technique`.
         title: name for people.
         trainable: `all` weights, or only those of an `adapter`.
-        quantised: the base weights are held in 4 bit.
-        low_rank: it reads the section `lora`.
-        mergeable: the result can be folded into plain weights.
-        identity_start: before the first step the adapted model equals its base, as it was loaded.
         learning_rate: peak step size for `auto`, for models from 300M weights on.
         small_learning_rate: the same for smaller models.
         apply: (model, config) -> model with the right weights trainable.
         doc: when to choose it, one sentence.
+        quantised: the base weights are held in 4 bit.
+        low_rank: it reads the section `lora`.
+        mergeable: the result can be folded into plain weights.
     """
 
     name: str
     title: str
     trainable: Literal["all", "adapter"]
-    quantised: bool
-    low_rank: bool
-    mergeable: bool
-    identity_start: bool
     learning_rate: float
     small_learning_rate: float
     apply: Callable[[Any, Settings], Any]
     doc: str
+    quantised: bool = False
+    low_rank: bool = True
+    mergeable: bool = True
 
 
 def _full(model: Any, config: Settings) -> Any:  # noqa: ARG001 - one signature for all rows
@@ -67,10 +65,7 @@ ROWS = (
         name="full",
         title="Full fine-tuning",
         trainable="all",
-        quantised=False,
         low_rank=False,
-        mergeable=True,
-        identity_start=True,
         # alignment-handbook: 2e-5 for zephyr-7b; 1e-3 for SmolLM2-135M on 460,000 dialogues,
         # a tenth of it for the small data sets that are usual here
         learning_rate=2e-5,
@@ -82,10 +77,6 @@ ROWS = (
         name="lora",
         title="LoRA",
         trainable="adapter",
-        quantised=False,
-        low_rank=True,
-        mergeable=True,
-        identity_start=True,
         # alignment-handbook: 2e-4 for zephyr-7b with LoRA. Measured on the financial sample,
         # SmolLM2-135M, fin_sentiment after 3 epochs: 0.53 with 2e-4, 0.70 with 5e-4.
         learning_rate=2e-4,
@@ -97,10 +88,6 @@ ROWS = (
         name="dora",
         title="DoRA",
         trainable="adapter",
-        quantised=False,
-        low_rank=True,
-        mergeable=True,
-        identity_start=True,
         # NVlabs/DoRA, llama3_8B_DoRA.sh: 1e-4 for Llama-3-8B. Small models: as for LoRA.
         learning_rate=1e-4,
         small_learning_rate=5e-4,
@@ -113,9 +100,6 @@ ROWS = (
         title="QLoRA",
         trainable="adapter",
         quantised=True,
-        low_rank=True,
-        mergeable=True,
-        identity_start=True,
         # QLoRA paper (arXiv 2305.14314), hyperparameters of the appendix: 2e-4 for 7B and 13B,
         # 1e-4 for 33B and 65B. Small models: as for LoRA.
         learning_rate=2e-4,
