@@ -10,7 +10,7 @@ from .examination import Source
 from .guidance import UNKNOWN, judge, rare_labels, task_of
 from .ledger import Tally
 from .lengths import Lengths, policy_note
-from .objectives import unread_note
+from .objectives import OBJECTIVES, unread_note
 from .overlap import ItemText, OverlapIndex
 from .records import effective_policy
 from .selection import Selection
@@ -192,7 +192,7 @@ def _tokens(config: Config, kind: str, chosen: Selection, lengths: Lengths) -> d
         "unit": lengths.unit,
         "tokenizer": lengths.tokenizer,
         "max_length": config.train.max_length,
-        "policy": effective_policy(config.data.over_length, kind),
+        "policy": _policy(config, kind),
         "over": chosen.over,
         "percentiles": points,
         "histogram": {
@@ -200,6 +200,11 @@ def _tokens(config: Config, kind: str, chosen: Selection, lengths: Lengths) -> d
             "counts": [int(count) for count in counts],
         },
     }
+
+
+def _policy(config: Config, kind: str) -> str:
+    auto = OBJECTIVES[config.objective].over_length
+    return effective_policy(config.data.over_length, kind, auto)
 
 
 def _diversity(chosen: Selection) -> dict[str, Any]:
@@ -225,8 +230,9 @@ def _notes(
     if not rule.folds:  # their number says what the shares are
         notes += share_warnings({name: getattr(split, name) for name in SPLITS})
     if chosen.over:
-        setting = config.data.over_length
-        notes.append(policy_note(setting, kind, chosen.over, config.train.max_length, lengths.unit))
+        notes.append(
+            policy_note(_policy(config, kind), chosen.over, config.train.max_length, lengths.unit)
+        )
     notes += [
         f"{name}: {rows} rows, left as they are" for name, rows in chosen.counters["odd"].items()
     ]

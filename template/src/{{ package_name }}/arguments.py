@@ -1,18 +1,24 @@
-"""Configuration + plan -> the arguments of the Hugging Face trainer, none left to chance."""
+"""Configuration + plan -> the arguments of the Hugging Face trainers, none left to chance.
+
+The one module that knows the names which transformers and trl give to the arguments of their
+trainers; a test compares them with the signatures of the installed versions.
+"""
 
 import difflib
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from .config import Config
+from .devices import Device
 from .errors import Problem, UserError
 from .hardware import Plan
-from .model_wrapper import Device
 from .objectives import OBJECTIVES
 from .planning import planned_shape
 from .techniques import TECHNIQUES
+from .training import training_of
 
 SMALL_MODEL = 300e6  # weights; the size class "small"
 
@@ -39,7 +45,6 @@ def trainer_arguments(
         reasons["learning rate"] = reason
     micro = plan.per_device_train_batch_size
     arguments: dict[str, Any] = {
-        "max_length": settings.max_length,
         "num_train_epochs": settings.num_train_epochs,
         "max_steps": settings.max_steps,
         "learning_rate": rate,
@@ -67,13 +72,27 @@ def trainer_arguments(
         "dataloader_pin_memory": device.kind == "cuda",
         "report_to": "none" if config.tracker == "none" else [config.tracker],
         "disable_tqdm": not sys.stderr.isatty(),
+    }
+    objective = OBJECTIVES[config.objective]
+    if validates:
+        best: str = settings.metric_for_best_model
+        best = objective.best_metric if best == "auto" else best
+        arguments |= {"metric_for_best_model": best, "greater_is_better": not best.endswith("loss")}
+    arguments |= OPTIONS[objective.options](config)
+    return _with_extra(config, arguments), reasons
+
+
+def _language_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl.SFTConfig; examples come with their labels."""
+    return {
+        "max_length": config.train.max_length,
         "include_num_input_tokens_seen": "non_padding",
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
-    if validates:
-        arguments["metric_for_best_model"] = settings.metric_for_best_model
-        arguments["greater_is_better"] = settings.metric_for_best_model != "eval_loss"
-    return _with_extra(config, arguments), reasons
+
+
+# Objective.options -> what only its trainer takes
+OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
 
 
 def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
@@ -101,7 +120,7 @@ def _with_extra(config: Config, arguments: dict[str, Any]) -> dict[str, Any]:
     """Add `train.extra`, after a check against what the trainer takes."""
     from transformers.training_args import OptimizerNames
 
-    _, arguments_class = OBJECTIVES[config.objective].trainer_classes()
+    _, arguments_class = training_of(OBJECTIVES[config.objective]).trainer_classes()
     known = {field.name for field in fields(arguments_class) if field.init}
     problems = []
     for name in config.train.extra:

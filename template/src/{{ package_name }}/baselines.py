@@ -30,7 +30,8 @@ from .errors import Problem, UserError
 from .eval_sets import BEHAVIOUR, Task
 from .items import CHOICES, TEXT, Item
 from .metrics import Answer, Outcome
-from .model_wrapper import load_tuned, require_weights
+from .model_source import require_weights
+from .model_wrapper import load_tuned
 from .nearest import nearest_passage
 from .numbers_text import INVALID
 from .scoring import item_messages

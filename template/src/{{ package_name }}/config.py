@@ -15,10 +15,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
+from .combinations import why_not
 from .errors import Problem, UserError
 from .formats import FORMATS
 from .objectives import OBJECTIVES, check_combination
-from .settings import Section, Settings
+from .settings import Settings
+from .settings_base import Section
 from .splits import split_problems
 from .techniques import TECHNIQUES
 from .utils import write_text
@@ -116,6 +118,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         raise UserError(problems + _translate(error, sources)) from None
     problems += _check_format(config)
+    if config.technique != "auto":
+        reason = why_not(OBJECTIVES[config.objective], TECHNIQUES[config.technique])
+        problems += [Problem("technique", reason, ", ".join(_fitting(config)))] if reason else []
     problems += split_problems(config.data.split.model_dump(), config.data.time_column)
     if problems:
         raise UserError(problems)
@@ -174,6 +179,12 @@ def _check_format(config: Config) -> list[Problem]:
     except UserError as error:
         return error.problems
     return []
+
+
+def _fitting(config: Config) -> list[str]:
+    """Return the techniques that can train the objective."""
+    objective = OBJECTIVES[config.objective]
+    return [name for name, row in TECHNIQUES.items() if not why_not(objective, row)]
 
 
 def _close(name: str, allowed: Sequence[str]) -> str:

@@ -2,30 +2,21 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
 from .config import Config
 from .errors import Problem, UserError
+from .heads import HEADS
 from .manifest import check_manifest
-from .objectives import IGNORED, Objective, check_readable
+from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
 from .records import Message, Record
 from .splits import SPLITS
+from .training import Tokenised
 
 MAX_DROPPED = 0.10  # share of examples that may be over the length before training refuses
-
-
-@dataclass(frozen=True, slots=True)
-class Tokenised:
-    """Examples as `datasets.Dataset` with input_ids and labels, held in memory only."""
-
-    dataset: Any
-    dropped: int
-    tokens: int
-    label_tokens: int
 
 
 def check_prepared(config: Config) -> dict[str, Any]:
@@ -51,6 +42,14 @@ def load_split(config: Config, split: str) -> list[Record]:
     path = config.path(config.data.prepared) / f"{split}.jsonl"
     with path.open(encoding="utf-8") as lines:
         return [Record.from_json(json.loads(line)) for line in lines if line.strip()]
+
+
+def label_names(config: Config) -> tuple[str, ...]:
+    """Return the classes of the training split in alphabetical order; () without classes."""
+    if not HEADS[OBJECTIVES[config.objective].head].labels:
+        return ()
+    records = load_split(config, "train")
+    return tuple(sorted({label for record in records for label in record.labels}))
 
 
 def system_prompt(config: Config) -> str:

@@ -28,7 +28,7 @@ from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smalle
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
-from .settings import Section
+from .settings_base import Section
 from .techniques import TECHNIQUES
 from .utils import markdown_table
 

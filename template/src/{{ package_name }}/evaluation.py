@@ -18,6 +18,7 @@ from .benchmarks import load_benchmarks
 from .comparison import GUARD_SETS, POOLED, Compared, adjust, compare, judge_goal, pool
 from .config import Config
 from .data_loader import system_prompt
+from .devices import detect_device
 from .errors import Problem, UserError
 from .eval_sets import GUARD, SKILL, Task, load_tasks
 from .gates import gate_thresholds, judge_gates
@@ -25,7 +26,8 @@ from .held_out import held_out_records, held_out_row, validation_loss
 from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
-from .model_wrapper import LoadedModel, detect_device, load_base, load_tuned, resolve_model
+from .model_source import resolve_model
+from .model_wrapper import LoadedModel, load_base, load_tuned
 from .records import Record
 from .report import RESULTS, data_report
 from .runs import RECORD, require_same_base

@@ -28,7 +28,7 @@ from .readers import (
     find_files,
 )
 from .records import Record, canonical, effective_policy
-from .settings import Data
+from .settings_data import Data
 
 SAMPLE_ROWS = 200
 OVER_CHARACTERS = "over max_characters"

@@ -10,10 +10,10 @@ from typing import Any
 
 from . import footprint, hardware, shapes
 from .config import Config, load_config
+from .devices import Device
 from .errors import Problem, UserError
 from .footprint import OPTIMISERS, Run
 from .hardware import Plan
-from .model_wrapper import Device
 from .planning import configured_device, make_plan, planned_model, planned_shape, training_size
 
 RUNS = Path("runs/memory.csv")

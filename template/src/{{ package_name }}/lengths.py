@@ -19,7 +19,9 @@ from typing import Any
 from .config import Config
 from .data_loader import count_tokens, system_prompt
 from .errors import Problem, UserError
-from .model_wrapper import find_installed, load_tokenizer
+from .heads import HEADS
+from .model_source import find_installed
+from .model_wrapper import load_tokenizer
 from .objectives import OBJECTIVES
 from .records import Message, Record, effective_policy
 
@@ -43,7 +45,9 @@ class Lengths:
         self._tokenizer: Any = None
         self.unit, self.tokenizer = ESTIMATED, ""
         if source is not None:
-            self._tokenizer = load_tokenizer(source, config.model.trust_remote_code)
+            self._tokenizer = load_tokenizer(
+                source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+            )
             self.unit, self.tokenizer = TOKENS, source.name
         self._objective = OBJECTIVES[config.objective]
         self._prompt = system_prompt(config) if self._objective.assistant_only else ""
@@ -67,7 +71,7 @@ class Lengths:
         length = self.measure(record)
         if length <= self._limit or self._tokenizer is None:
             return [record], length
-        policy = effective_policy(self._policy, record.kind)
+        policy = effective_policy(self._policy, record.kind, self._objective.over_length)
         if policy == "error":
             found = f"a record of {length} tokens"
             fix = "shorten it, raise train.max_length, or choose another data.over_length"
@@ -144,9 +148,8 @@ def pieces_of(text: str, limit: int) -> list[str]:
     return [*pieces, text]
 
 
-def policy_note(setting: str, kind: str, over: int, limit: int, unit: str) -> str:
+def policy_note(policy: str, over: int, limit: int, unit: str) -> str:
     """Return the policy that holds and its consequence, as one sentence."""
-    policy = effective_policy(setting, kind)
     if unit == ESTIMATED:
         return (
             f"{over} records are probably over {limit} tokens (estimated, the base model is not "

@@ -9,7 +9,7 @@ from typing import Any
 from .config import Config
 from .errors import Problem, UserError
 from .hub import PREFIX, dataset_folder
-from .model_wrapper import find_installed
+from .model_source import find_installed
 from .nlp_models import NO_MODEL, MissingModel, find_model
 from .packs import load_packs
 from .policies import chosen_policy

@@ -24,11 +24,12 @@ from typing import Any
 import torch
 
 from .batches import left_pad
-from .data_loader import Tokenised, render_prompt, with_system
+from .data_loader import render_prompt, with_system
 from .generation import generate
 from .invented import NoSurrogateError, Source, compact, shaped
 from .objectives import IGNORED
 from .records import Message
+from .training import Tokenised
 
 CONTINUATION = 50  # tokens that must be repeated (Carlini et al. 2023)
 LEAST_CONTINUATION = 10  # fewer are guessed too often: "It is not." is nobody's secret

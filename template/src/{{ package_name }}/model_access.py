@@ -2,7 +2,7 @@
 
 from typing import Any
 
-CAUSAL, SEQ2SEQ, CLASSIFIER = "causal", "seq2seq", "classifier"
+CAUSAL, SEQ2SEQ, CLASSIFIER = "causal_lm", "seq2seq", "classifier"  # rows of heads.HEADS
 _CLASSIFIER = "ForSequenceClassification"
 NO_LIMIT = 10**9  # tokenizers without a limit of their own name a larger number
 
@@ -13,7 +13,7 @@ def base_model(model: Any) -> Any:
 
 
 def model_kind(model: Any) -> str:
-    """Return how a model is asked: `causal`, `seq2seq` or `classifier`."""
+    """Return how a model is asked: `causal_lm`, `seq2seq` or `classifier`."""
     inner = base_model(model)
     if type(inner).__name__.endswith(_CLASSIFIER):
         return CLASSIFIER

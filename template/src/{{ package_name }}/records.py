@@ -165,13 +165,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def effective_policy(over_length: str, kind: str) -> str:
+def effective_policy(over_length: str, kind: str, auto: str = "drop") -> str:
     """Return what happens to a record that is too long.
 
     Args:
-        over_length: setting `data.over_length`; auto is split for documents, drop for others.
+        over_length: setting `data.over_length`.
         kind: kind of the record.
+        auto: what the objective asks for where the setting is auto; documents are split then.
     """
     if over_length != "auto":
         return over_length
-    return "split" if kind == "text" else "drop"
+    return "split" if kind == "text" else auto

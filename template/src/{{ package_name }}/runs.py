@@ -11,7 +11,8 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
-from .model_wrapper import resolve_model
+from .model_source import resolve_model
+from .settings_methods import METHODS
 from .utils import finite, read_json, sha256_file, write_json
 
 RECORD = "training_args.json"
@@ -32,7 +33,7 @@ FREE = {
     "train.gradient_accumulation_steps",
     "train.gradient_checkpointing",
 }
-COMPARED = ("objective", "technique", "domains", "model", "lora", "train")
+COMPARED = ("objective", "technique", "domains", "model", "few_shot_k", *METHODS, "train")
 
 
 def new_run(config: Config, label: str) -> Path:

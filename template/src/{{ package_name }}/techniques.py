@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .heads import Head
 from .settings import Settings
 
 
@@ -14,38 +15,40 @@ class Technique:
     Attributes:
         name: value of the setting `technique`.
         title: name for people.
-        trainable: `all` weights, or only those of an `adapter`.
+        trainable: `all` weights, `some` of them, or only those of an `adapter`.
         learning_rate: peak step size for `auto`, for models from 300M weights on.
         small_learning_rate: the same for smaller models.
-        apply: (model, config) -> model with the right weights trainable.
+        apply: (model, config, head of the objective) -> model with the right weights trainable.
         doc: when to choose it, one sentence.
         quantised: the base weights are held in 4 bit.
         low_rank: it reads the section `lora`.
         mergeable: the result can be folded into plain weights.
+        prompts: it learns vectors before the input instead of changing layers.
     """
 
     name: str
     title: str
-    trainable: Literal["all", "adapter"]
+    trainable: Literal["all", "some", "adapter"]
     learning_rate: float
     small_learning_rate: float
-    apply: Callable[[Any, Settings], Any]
+    apply: Callable[[Any, Settings, Head], Any]
     doc: str
     quantised: bool = False
     low_rank: bool = True
     mergeable: bool = True
+    prompts: bool = False
 
 
-def _full(model: Any, config: Settings) -> Any:  # noqa: ARG001 - one signature for all rows
+def _full(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - one signature
     model.requires_grad_(True)
     return model
 
 
-def _lora(model: Any, config: Settings, use_dora: bool = False) -> Any:
+def _lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=head.task_type,
         r=config.lora.lora_r,
         lora_alpha=config.lora.lora_alpha,
         lora_dropout=config.lora.lora_dropout,
@@ -56,8 +59,8 @@ def _lora(model: Any, config: Settings, use_dora: bool = False) -> Any:
     return get_peft_model(model, lora)
 
 
-def _dora(model: Any, config: Settings) -> Any:
-    return _lora(model, config, use_dora=True)
+def _dora(model: Any, config: Settings, head: Head) -> Any:
+    return _lora(model, config, head, use_dora=True)
 
 
 ROWS = (

@@ -7,24 +7,20 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .arguments import trainer_arguments
 from .config import Config
-from .data_loader import Tokenised, check_prepared, load_split, system_prompt, tokenise
+from .data_loader import check_prepared, label_names, load_split, system_prompt
+from .devices import Device, detect_device
 from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
-from .model_wrapper import (
-    Device,
-    LoadedModel,
-    detect_device,
-    load_base,
-    load_tokenizer,
-    resolve_model,
-)
+from .heads import HEADS
+from .model_source import resolve_model
+from .model_wrapper import LoadedModel, load_base, load_tokenizer
 from .objectives import IGNORED, OBJECTIVES
 from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
@@ -40,9 +36,11 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
+from .training import Job, Start, Tokenised, training_of
 from .utils import finite, timed, write_json
 
 ADAPTER = "adapter"
+FITTED = ("train", "validation")  # splits that a run looks at while it trains
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
 
@@ -57,6 +55,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
     seconds: dict[str, float] = {}
     device, technique = detect_device(), TECHNIQUES[plan.technique]
+    objective = OBJECTIVES[config.objective]
     require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
     checkpoint = find_checkpoint(config)
@@ -69,11 +68,14 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             return run_dir
         record["run"], record["created"] = before["run"], before["created"]
     with timed(seconds, "load"):
-        loaded = load_base(config, plan.weights, technique.quantised)
+        labels = label_names(config)
+        loaded = load_base(
+            config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels
+        )
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
     with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.tokenizer)
+        splits = tokenise_splits(config, loaded.tokenizer, labels)
     for name, split in splits.items():
         record["data"][name] = {
             "examples": len(split.dataset),
@@ -94,8 +96,13 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
     record |= _count(trainer.model)
     say(f"Run folder: {run_dir}")
+    test = _test_split(config, loaded) if objective.tests_itself else None
+    if test is not None:
+        record["test"] = {"examples": len(test), "before": _scores(config, trainer, test)}
     with timed(seconds, "train"):
         _run(trainer, checkpoint, run_dir, say)
+    if test is not None:
+        record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
@@ -152,8 +159,10 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(source, config.model.trust_remote_code)
-    splits = tokenise_splits(config, tokenizer)
+    tokenizer = load_tokenizer(
+        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+    )
+    splits = tokenise_splits(config, tokenizer, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
     lines.append("\nArguments of the trainer")
@@ -166,15 +175,36 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     return "\n".join(lines)
 
 
-def tokenise_splits(config: Config, tokenizer: Any) -> dict[str, Tokenised]:
-    """Return the train and validation splits, tokenised alike."""
+def tokenise_splits(
+    config: Config, tokenizer: Any, labels: tuple[str, ...] = (), names: Sequence[str] = FITTED
+) -> dict[str, Tokenised]:
+    """Return splits of the prepared data as the objective learns them.
+
+    Args:
+        config: names the data and the objective.
+        tokenizer: of the base.
+        labels: names of the classes, in the order of the model's outputs.
+        names: the splits.
+    """
     objective = OBJECTIVES[config.objective]
+    training = training_of(objective)
     prompt = system_prompt(config) if objective.assistant_only else ""
-    length = config.train.max_length
     return {
-        name: tokenise(load_split(config, name), tokenizer, objective, length, prompt, name)
-        for name in ("train", "validation")
+        name: training.tokenise(
+            load_split(config, name), Job(config, objective, tokenizer, prompt, labels, name)
+        )
+        for name in names
     }
+
+
+def _test_split(config: Config, loaded: LoadedModel) -> Any:
+    """Return the examples of the test split, or None where it has none."""
+    found = tokenise_splits(config, loaded.tokenizer, loaded.labels, ("test",))["test"].dataset
+    return found if len(found) else None
+
+
+def _scores(config: Config, trainer: Any, dataset: Any) -> dict[str, float]:
+    return training_of(OBJECTIVES[config.objective]).score(trainer, dataset)
 
 
 def build_trainer(
@@ -199,11 +229,14 @@ def build_trainer(
     """
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-    trainer_class, arguments_class = OBJECTIVES[config.objective].trainer_classes()
+    objective = OBJECTIVES[config.objective]
+    training = training_of(objective)
+    trainer_class, arguments_class = training.trainer_classes()
     # A renaming inside transformers that no user can act on.
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
-    model = TECHNIQUES[plan.technique].apply(loaded.model.train(), config)
+    row = TECHNIQUES[plan.technique]
+    model = row.apply(loaded.model.train(), config, HEADS[objective.head])
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -218,10 +251,11 @@ def build_trainer(
         eval_dataset=splits["validation"].dataset if validates else None,
         processing_class=loaded.tokenizer,
         callbacks=callbacks,
+        **training.extras(Start(config, model, loaded.tokenizer, loaded.labels)),
     )
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
-    if TECHNIQUES[plan.technique].quantised:
+    if row.quantised:
         # TRL casts adapters on a quantised base to bf16, which loses small updates.
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:

@@ -1,0 +1,26 @@
+"""Which technique goes with which objective: derived from their rows, never listed."""
+
+from collections.abc import Iterator
+
+from .heads import HEADS
+from .objectives import OBJECTIVES, Objective
+from .techniques import TECHNIQUES, Technique
+
+
+def why_not(objective: Objective, technique: Technique) -> str:
+    """Return why a technique cannot train an objective, as one sentence; "" where it can."""
+    head = HEADS[objective.head]
+    if technique.prompts and head.task_type is None:
+        return (
+            f"`{technique.name}` puts learned vectors before the input, which peft does not do "
+            f"for a model that gives {head.doc} (`{objective.name}`)."
+        )
+    return ""
+
+
+def illegal() -> Iterator[tuple[str, str, str]]:
+    """Yield (objective, technique, sentence) of every combination that is refused."""
+    for objective in OBJECTIVES.values():
+        for technique in TECHNIQUES.values():
+            if reason := why_not(objective, technique):
+                yield objective.name, technique.name, reason

@@ -1,0 +1,70 @@
+"""What a model gives out: one row per kind of head. Layer 0: no library is loaded.
+
+An objective needs one of these heads; the head decides which class of transformers loads the
+model, and how peft must call it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One kind of model.
+
+    Attributes:
+        name: as objectives name it.
+        auto_class: class of transformers that loads it.
+        task_type: peft's name of the task; None where peft has none, which is enough for
+            techniques that change layers and too little for those that learn prompts.
+        labels: the head has an output for each label of the data.
+        generates: it writes text, so that it can be asked questions.
+        doc: what comes out.
+    """
+
+    name: str
+    auto_class: str
+    task_type: str | None
+    labels: bool
+    generates: bool
+    doc: str
+
+
+ROWS = (
+    Head("causal_lm", "AutoModelForCausalLM", "CAUSAL_LM", False, True, "the next token"),
+    Head("seq2seq", "AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM", False, True, "a text for a text"),
+    Head("masked_lm", "AutoModelForMaskedLM", None, False, False, "tokens that were hidden"),
+    Head(
+        "classifier",
+        "AutoModelForSequenceClassification",
+        "SEQ_CLS",
+        True,
+        False,
+        "a score for each label of a text",
+    ),
+    Head(
+        "token_classifier",
+        "AutoModelForTokenClassification",
+        "TOKEN_CLS",
+        True,
+        False,
+        "a score for each label of every word",
+    ),
+    Head(
+        "reward",
+        "AutoModelForSequenceClassification",
+        "SEQ_CLS",
+        False,
+        False,
+        "one score: how good an answer is",
+    ),
+    Head(
+        "vision_lm",
+        "AutoModelForImageTextToText",
+        "CAUSAL_LM",
+        False,
+        True,
+        "the next token, after text and images",
+    ),
+    Head("contrastive", "AutoModel", None, False, False, "a vector for an image, one for a text"),
+)
+HEADS: dict[str, Head] = {row.name: row for row in ROWS}
