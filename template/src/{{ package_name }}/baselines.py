@@ -294,7 +294,7 @@ def _join(*parts: str | None) -> str:
 def _of_model(asked: Asked, path: str, tasks: Sequence[Task]) -> dict[str, Answers]:
     folder = asked.config.path(path)
     contender = Contender(
-        folder.name, lambda: load_tuned(folder, asked.precision), fingerprint(folder)
+        folder.name, lambda: load_tuned(folder, asked.precision, asked.config), fingerprint(folder)
     )
     return answer_sets(asked, contender, tasks)
 

@@ -27,7 +27,7 @@ from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
 from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, load_tuned
+from .model_wrapper import load_base, load_tuned
 from .records import Record
 from .report import RESULTS, data_report
 from .runs import RECORD, require_same_base
@@ -108,22 +108,6 @@ def evaluation_precision(config: Config, run_dir: Path) -> str:
     return "bf16" if detect_device().bf16 else "fp32"
 
 
-def load_run(config: Config, run_dir: Path, precision: str) -> LoadedModel:
-    """Load the tuned model of a run: its merged weights, or its adapter on the base.
-
-    The adapter lies in the folder `adapter`, or is all that the run's own folder holds.
-    """
-    bare = (run_dir / "adapter_config.json").is_file() and not (run_dir / "config.json").is_file()
-    adapter = run_dir if bare else run_dir / "adapter"
-    if not bare and (any(run_dir.glob("*.safetensors")) or not adapter.is_dir()):
-        return load_tuned(run_dir, precision)
-    from peft import PeftModel
-
-    loaded = load_base(config, precision)
-    loaded.model = PeftModel.from_pretrained(loaded.model, adapter).eval()
-    return loaded
-
-
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     """Return sets and gates; what is wrong with anything that is asked for is raised together."""
     problems: list[Problem] = []
@@ -166,7 +150,7 @@ def _measure_base(
 def _measure_tuned(
     asked: Asked, run_dir: Path, tasks: Sequence[Task], records: Sequence[Record]
 ) -> Measured:
-    tuned = Contender(TUNED, lambda: load_run(asked.config, run_dir, asked.precision))
+    tuned = Contender(TUNED, lambda: load_tuned(run_dir, asked.precision, asked.config))
     measured = measure(asked, tuned, tasks, records)
     _require_scored(measured, tasks)
     return measured

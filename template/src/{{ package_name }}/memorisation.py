@@ -23,7 +23,7 @@ from .audit_leak import upper_bound
 from .config import Config
 from .data_loader import load_split, system_prompt, tokenise
 from .errors import Problem, UserError
-from .evaluation import evaluation_precision, load_run
+from .evaluation import evaluation_precision
 from .manifest import check_manifest, raw_path
 from .memorisation_probe import (
     CONTINUATION,
@@ -36,7 +36,7 @@ from .memorisation_probe import (
     repeated,
 )
 from .memorisation_rows import OTHERS, Replaced, replaced_identifiers
-from .model_wrapper import LoadedModel, load_base
+from .model_wrapper import LoadedModel, load_base, load_tuned
 from .objectives import OBJECTIVES
 from .outcomes import Outcome, mean_value
 from .records import Record
@@ -112,7 +112,7 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
             loaded = (
                 load_base(config, precision)
                 if who == "base"
-                else load_run(config, run_dir, precision)
+                else load_tuned(run_dir, precision, config)
             )
             require_sound(who, loaded)  # a model that diverged repeats nothing
             answers[who] = _ask(config, loaded, drawn, found.probes, who, progress)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import embedded
+from .adapters import find_adapter, read_adapter
 from .config import Config
 from .errors import Problem, UserError
 
@@ -71,6 +72,8 @@ def _local(config: Config, _fetch: bool) -> ModelSource | str:
     if not folder.is_dir():
         return "no such folder"
     absent = _absent(folder)
+    if absent and find_adapter(folder) is not None:
+        return "the folder holds an adapter only: name its base here, and it in model.adapter"
     if absent:
         return f"the folder lacks {absent}"
     return ModelSource(name, folder, "local", "a local folder of that name exists")
@@ -154,12 +157,20 @@ def _is_connection_error(error: BaseException) -> bool:
     return isinstance(error, OSError) or by_client
 
 
+def holds_model(path: Path) -> bool:
+    """Return whether a folder holds a whole model, so that no base is needed."""
+    return not _absent(path)
+
+
 def require_weights(path: Path) -> None:
-    """Refuse a folder that holds no finished model.
+    """Refuse a folder that holds neither a finished model nor an adapter.
 
     Raises:
         UserError: names what is missing.
     """
+    if find_adapter(path) is not None and not holds_model(path):
+        read_adapter(path)
+        return
     absent = "the folder itself" if not path.is_dir() else _absent(path)
     if absent:
         fix = "train first, or name the folder of a finished run"

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .adapters import Adapter, base_problem, read_adapter
 from .config import Config
 from .devices import detect_device
 from .errors import Problem, UserError
 from .heads import HEADS, Head
 from .model_access import SEQ2SEQ, stored_kind
-from .model_source import ModelSource, require_weights, resolve_model
+from .model_source import ModelSource, holds_model, require_weights, resolve_model
+from .objectives import OBJECTIVES
 from .settings import Model
+from .techniques import TECHNIQUES
 
 # For tokenizers that bring no chat template. Square brackets stand for braces.
 _PLAIN_TEMPLATE = (
@@ -70,14 +73,94 @@ def load_base(
     return loaded
 
 
-def load_tuned(path: Path, precision: str) -> LoadedModel:
-    """Load a tuned model from a run folder or from `fine_tuned_model/`.
+def load_tuned(path: Path, precision: str, config: Config | None = None) -> LoadedModel:
+    """Load a tuned model, whatever the folder holds: whole weights, or an adapter and no more.
+
+    An adapter lies in the folder `adapter` of a run, or is all that the folder holds; its base
+    is the one that its record names.
+
+    Args:
+        path: a run folder, `fine_tuned_model/`, or a folder that peft wrote.
+        precision: number format of the weights, one of fp32, bf16, fp16.
+        config: says where models may come from, and names the base of an adapter that another
+            tool wrote; None: the defaults.
 
     Raises:
-        UserError: the folder holds no finished model.
+        UserError: the folder holds no finished model, or the base of its adapter is not here.
     """
     require_weights(path)
-    return _load(ModelSource(path.name, path, "tuned", "result of a run"), precision, Model())
+    if holds_model(path):
+        source = ModelSource(path.name, path, "tuned", "result of a run")
+        return _load(source, precision, config.model if config else Model())
+    adapter = read_adapter(path)
+    config = config or Config()
+    loaded = load_adapter_base(adapter, precision, config)
+    loaded.model = with_adapter(loaded.model, adapter).eval()
+    return with_own_tokenizer(loaded, path, config)
+
+
+def load_adapter_base(adapter: Adapter, precision: str, config: Config) -> LoadedModel:
+    """Load the base that an adapter was trained beside, as it was held then.
+
+    Raises:
+        UserError: it is not here, or what is here is another model.
+    """
+    based = adapter_config(adapter, config)
+    source = resolve_model(based)
+    if problem := base_problem(adapter, source.name, source.path):
+        raise UserError(problem)
+    objective = adapter.record.get("objective")
+    head = HEADS[OBJECTIVES[objective].head] if objective else None
+    quantised = bool(adapter.technique) and TECHNIQUES[adapter.technique].quantised
+    labels = adapter.record.get("labels", ())
+    return load_base(based, precision, quantised, head=head, labels=labels)
+
+
+def adapter_config(adapter: Adapter, config: Config) -> Config:
+    """Return the configuration with the base that an adapter was trained beside.
+
+    An adapter that another tool wrote does not tell how its base can be found: there the
+    configuration names it.
+    """
+    if not adapter.record:
+        return config
+    update: dict[str, Any] = {"model_name_or_path": adapter.base_name}
+    if adapter.base_name != config.model.model_name_or_path:
+        update["revision"] = None  # of another model; its weights are checked by their mark
+    if quantisation := adapter.record.get("quantisation"):
+        update["quantisation"] = quantisation
+    return config.model_copy(update={"model": config.model.model_copy(update=update)})
+
+
+def with_adapter(
+    model: Any, adapter: Adapter, trainable: bool = False, name: str = "default"
+) -> Any:
+    """Return a model of peft: a base with an adapter from disk on it; the base is changed.
+
+    Args:
+        model: the base, plain, or with other adapters on it.
+        adapter: of this base.
+        trainable: its weights are to be trained further.
+        name: of the adapter inside peft.
+    """
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        model.load_adapter(adapter.folder, name, is_trainable=trainable)
+        return model
+    return PeftModel.from_pretrained(model, adapter.folder, name, is_trainable=trainable)
+
+
+def with_own_tokenizer(loaded: LoadedModel, folder: Path, config: Config) -> LoadedModel:
+    """Give a model the tokenizer of the run, where there is one, in place of that of its base.
+
+    It is the one that was completed for training: with its template, and a padding token.
+    """
+    if (folder / "tokenizer_config.json").is_file():
+        source = ModelSource(folder.name, folder, "tuned", "result of a run")
+        converses = bool(loaded.tokenizer.chat_template)
+        loaded.tokenizer = load_tokenizer(source, config.model, converses)
+    return loaded
 
 
 def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True) -> Any:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from . import hardware, machines, shapes
+from .adapters import start_settings
 from .config import Config
 from .devices import Device, detect_device
 from .errors import Problem, UserError
@@ -47,6 +48,7 @@ def resolve_plan(
         UserError: the model's size is unknown, or the plan does not fit.
     """
     present = device is None
+    config, decided = start_settings(config)
     device = device or detect_device()
     size = training_size(config)
     key = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
@@ -58,6 +60,7 @@ def resolve_plan(
         note = f"as in {LOCK}"
     else:
         plan = make_plan(config, device, *size)
+        plan.reasons.update(decided)
         note = _why_new(then, key)
         if present and write:
             _write_lock(lock, key, plan)

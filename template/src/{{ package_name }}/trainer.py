@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .adapters import PLACE, base_problem, read_adapter, start_settings, write_record
 from .arguments import trainer_arguments
 from .config import Config
 from .data_loader import check_prepared, label_names, load_split, system_prompt
@@ -19,8 +20,8 @@ from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
-from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, load_tokenizer
+from .model_source import ModelSource, resolve_model
+from .model_wrapper import LoadedModel, load_base, load_tokenizer, with_adapter
 from .objectives import IGNORED, OBJECTIVES
 from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
@@ -39,7 +40,6 @@ from .techniques import TECHNIQUES
 from .training import Job, Start, Tokenised, training_of
 from .utils import finite, timed, write_json
 
-ADAPTER = "adapter"
 FITTED = ("train", "validation")  # splits that a run looks at while it trains
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -54,6 +54,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         fix = "start it without torchrun or accelerate launch"
         raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
     seconds: dict[str, float] = {}
+    config, _ = start_settings(config)  # the plan tells the reasons
     device, technique = detect_device(), TECHNIQUES[plan.technique]
     objective = OBJECTIVES[config.objective]
     require_quantisation(config, plan, device)
@@ -73,6 +74,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels
         )
     record["model"] = loaded.source.as_dict()
+    if config.model.adapter:
+        record["started_from"] = check_start(config, loaded.source, labels)
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
     with timed(seconds, "tokenise"):
         splits = tokenise_splits(config, loaded.tokenizer, labels)
@@ -108,15 +111,17 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
         if technique.trainable == "adapter":
-            _save_adapter(model, run_dir)
-        if technique.quantised:
+            _save_adapter(model, run_dir, _made_with(config, record, labels), record["model"])
+        if not technique.mergeable:
+            say(f"{technique.title} cannot be merged: the result is the folder {PLACE}")
+        elif technique.quantised:
             say("The adapter is merged into the base as it was rounded, in RAM")
             del trainer, loaded, model
             gc.collect()  # the trainer and the model refer to each other
-            model = merged_with_rounded_base(config, plan.weights, run_dir / ADAPTER)
-        elif technique.trainable == "adapter":
-            model = model.merge_and_unload()
-        _save_weights(model, run_dir)
+            _save_weights(merged_with_rounded_base(config, plan.weights, run_dir / PLACE), run_dir)
+        else:
+            is_adapter = technique.trainable == "adapter"
+            _save_weights(model.merge_and_unload() if is_adapter else model, run_dir)
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
@@ -155,6 +160,7 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     Raises:
         UserError: what would stop a real run as well.
     """
+    config, _ = start_settings(config)
     source = resolve_model(config, fetch=False)
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
@@ -236,7 +242,11 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
     row = TECHNIQUES[plan.technique]
-    model = row.apply(loaded.model.train(), config, HEADS[objective.head])
+    if config.model.adapter:
+        start = read_adapter(config.path(config.model.adapter))
+        model = with_adapter(loaded.model.train(), start, trainable=True)
+    else:
+        model = row.apply(loaded.model.train(), config, HEADS[objective.head])
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -293,9 +303,37 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
-def _save_adapter(model: Any, run_dir: Path) -> None:
-    model.save_pretrained(run_dir / ADAPTER)
-    (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
+def check_start(config: Config, source: ModelSource, labels: tuple[str, ...]) -> dict[str, str]:
+    """Return what the record says of the adapter that a run goes on from.
+
+    Raises:
+        UserError: it belongs to another base, or to other classes.
+    """
+    adapter = read_adapter(config.path(config.model.adapter))
+    problems = [base_problem(adapter, source.name, source.path)]
+    if adapter.record and tuple(adapter.record["labels"]) != labels:
+        fix = "the same data, or a new adapter"
+        problems.append(Problem("model.adapter", "it was trained for other classes", fix=fix))
+    if found := [problem for problem in problems if problem]:
+        raise UserError(found)
+    return {"folder": str(adapter.folder), "adapter": adapter.title, "sha256": adapter.sha256}
+
+
+def _made_with(config: Config, record: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the record of an adapter says beside its base."""
+    quantised = TECHNIQUES[record["technique"]].quantised
+    names = ("technique", "objective", "run", "started_from")
+    return {name: record[name] for name in names if name in record} | {
+        "labels": list(labels),
+        "precision": record["plan"]["weights"],
+        "quantisation": config.model.quantisation if quantised else None,
+    }
+
+
+def _save_adapter(model: Any, run_dir: Path, made: dict[str, Any], base: dict[str, str]) -> None:
+    # One adapter only: trainers that compare with a reference keep a frozen copy beside it.
+    model.save_pretrained(run_dir / PLACE, selected_adapters=["default"])
+    write_record(run_dir / PLACE, made, base)
 
 
 def _save_weights(model: Any, run_dir: Path) -> None:
