@@ -314,11 +314,10 @@ def parts_gib(run: Run) -> dict[str, float]:
     fused *= shape.experts > 1 and not run.held_bytes
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
     weights *= 1 + references * full
-    adapter = shape.layers * run.lora_r * sum(map(sum, run.targets()))
+    adapter, merged = shape.layers * run.lora_r * sum(map(sum, run.targets())), 0.0
     if run.technique in SMALL:
         adapter = small.once(shape) + shape.layers * small.layer(shape)
-    merged = 0.0
-    if run.adapts_experts and run.technique not in SMALL:  # a rank for each expert, twice for gate and up, which lie in one tensor
+    elif run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
         wide, inner = shape.hidden, shape.intermediate
         adapter += shape.layers * run.lora_r * shape.experts * (3 * wide + 5 * inner)
         merged = 3 * wide * inner * shape.experts * dtype  # the step adds them to the weights
