@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .freezing import freeze
 from .heads import Head
+from .model_parts import family_of, new_parts, targets
+from .prompt_learning import p_tuning, prefix_tuning, prompt_tuning
 from .settings import Settings
 
 
@@ -47,6 +50,7 @@ def _full(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - on
 def _lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    parts = [*new_parts(model, head)]
     lora = LoraConfig(
         task_type=head.task_type,
         r=config.lora.lora_r,
@@ -55,12 +59,30 @@ def _lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> A
         target_modules=config.lora.lora_target_modules,
         use_rslora=config.lora.use_rslora,
         use_dora=use_dora,
+        modules_to_save=parts or None,
+        # all-linear would take them too, and a layer is either trained itself or adapted
+        exclude_modules=rf"(.*\.)?({'|'.join(parts)})(\..*)?" if parts else None,
     )
     return get_peft_model(model, lora)
 
 
 def _dora(model: Any, config: Settings, head: Head) -> Any:
     return _lora(model, config, head, use_dora=True)
+
+
+def _ia3(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - one signature
+    """Scale keys, values and the inner state of feed-forward networks (arXiv 2205.05638)."""
+    from peft import IA3Config, get_peft_model
+
+    family = family_of(model)
+    inner = family.feed_forward[-1:]
+    ia3 = IA3Config(
+        task_type=head.task_type,
+        target_modules=targets(model, family.key, family.value, *inner),
+        feedforward_modules=targets(model, *inner) if inner else [],
+        modules_to_save=[*new_parts(model, head)] or None,
+    )
+    return get_peft_model(model, ia3)
 
 
 ROWS = (
@@ -110,6 +132,68 @@ ROWS = (
         apply=_lora,
         doc="LoRA beside base weights in 4 bit: a quarter of their memory, slower steps; for "
         "models that do not fit otherwise.",
+    ),
+    Technique(
+        name="freeze",
+        title="Partial fine-tuning",
+        trainable="some",
+        low_rank=False,
+        # As for full training: the same weights change by the same steps, only fewer of them.
+        learning_rate=2e-5,
+        small_learning_rate=1e-4,
+        apply=freeze,
+        doc="Trains the upper blocks and keeps the lower ones: less memory than full training.",
+    ),
+    Technique(
+        name="prompt_tuning",
+        title="Prompt tuning",
+        trainable="adapter",
+        low_rank=False,
+        mergeable=False,
+        prompts=True,
+        # peft, guide to prompt tuning of bloomz-560m: 3e-2 (Lester et al., arXiv 2104.08691,
+        # took 0.3 with Adafactor)
+        learning_rate=3e-2,
+        small_learning_rate=3e-2,
+        apply=prompt_tuning,
+        doc="Learns the embeddings of a few tokens before the input: a file of kilobytes.",
+    ),
+    Technique(
+        name="prefix_tuning",
+        title="Prefix tuning",
+        trainable="adapter",
+        low_rank=False,
+        mergeable=False,
+        prompts=True,
+        # peft, guide to prefix tuning of t5-large: 1e-2
+        learning_rate=1e-2,
+        small_learning_rate=1e-2,
+        apply=prefix_tuning,
+        doc="Learns keys and values that every layer reads before the input.",
+    ),
+    Technique(
+        name="p_tuning",
+        title="P-tuning",
+        trainable="adapter",
+        low_rank=False,
+        mergeable=False,
+        prompts=True,
+        # peft, guide to p-tuning of roberta-large: 1e-3
+        learning_rate=1e-3,
+        small_learning_rate=1e-3,
+        apply=p_tuning,
+        doc="Prompt tuning through a small network, which is dropped after training.",
+    ),
+    Technique(
+        name="ia3",
+        title="IA3",
+        trainable="adapter",
+        low_rank=False,
+        # Liu et al., arXiv 2205.05638, section 3: 3e-3
+        learning_rate=3e-3,
+        small_learning_rate=3e-3,
+        apply=_ia3,
+        doc="Learns factors of keys, values and inner states: the smallest adapter that merges.",
     ),
 )
 TECHNIQUES: dict[str, Technique] = {row.name: row for row in ROWS}

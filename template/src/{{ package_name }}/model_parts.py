@@ -1,0 +1,126 @@
+"""Where the parts of a model stand, found by looking: blocks, matrices by role, a new head."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .errors import Problem, UserError
+from .families import ATTENTION, FAMILIES, Family
+from .heads import Head
+
+# Ends of names in families that no row knows, best first
+_USUAL = {
+    "query": ("q_proj", "query", "q_lin", "wq"),
+    "key": ("k_proj", "key", "k_lin", "wk"),
+    "value": ("v_proj", "value", "v_lin", "wv"),
+    "output": ("o_proj", "out_proj", "out_lin", "attn.c_proj", "attention.dense", "wo"),
+}
+_FUSED = ("qkv_proj", "query_key_value", "c_attn", "Wqkv", "qkv")
+_FEED_FORWARD = ("down_proj", "fc2", "mlp.c_proj", "dense_4h_to_h", "lin2", "w2")
+
+
+def block_lists(model: Any) -> list[tuple[str, Any]]:
+    """Return (name, list of blocks) of each stack of equal blocks, outermost only.
+
+    A decoder or an encoder has one stack, an encoder-decoder and a model of text and images two.
+    """
+    from torch.nn import ModuleList
+
+    found: list[tuple[str, Any]] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer, _ in found)
+        if isinstance(module, ModuleList) and not inside and _equal(module):
+            found.append((name, module))
+    if not found:
+        fix = "set the section of the technique by names, or choose technique=full"
+        raise UserError(Problem("model", "no stack of equal blocks was found in it", fix=fix))
+    return found
+
+
+def _equal(blocks: Any) -> bool:
+    """Say whether all members are of one class that holds matrices: blocks, not parts of one."""
+    kinds = {type(block) for block in blocks}
+    matrices = [weight for block in blocks for weight in block.parameters() if weight.dim() > 1]
+    return len(kinds) == 1 and len(matrices) >= 2 * len(blocks)
+
+
+def is_matrix(module: Any) -> bool:
+    """Say whether a layer multiplies by one matrix (GPT-2 has a class of its own for that)."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Linear | Conv1D)
+
+
+def matrices(model: Any, ends: Iterable[str], within: str = "") -> list[str]:
+    """Return the names of the layers inside blocks that end in one of `ends`, in their order."""
+    stacks = [name for name, _ in block_lists(model)]
+    pattern = _pattern(ends, within)
+    return [
+        name
+        for name, module in model.named_modules()
+        if is_matrix(module)
+        and any(name.startswith(f"{stack}.") for stack in stacks)
+        and re.fullmatch(pattern, name)
+    ]
+
+
+def _pattern(ends: Iterable[str], within: str) -> str:
+    start = rf"(?:.*\.)?{within}\.(?:.*\.)?" if within else r"(?:.*\.)?"
+    joined = "|".join(ends)
+    return rf"{start}(?:{joined})"
+
+
+def family_of(model: Any) -> Family:
+    """Return the row of a model's family; for others one that is made by looking.
+
+    Raises:
+        UserError: the matrices of the attention have names that nothing here knows.
+    """
+    row = FAMILIES.get(model.config.model_type)
+    return row if row is not None else _guess(model)
+
+
+def _guess(model: Any) -> Family:
+    def first(ends: Iterable[str]) -> str:
+        return next((end for end in ends if matrices(model, [end])), "")
+
+    fused = first(_FUSED)
+    names = {role: first(_USUAL[role]) or (fused if role != "output" else "") for role in ATTENTION}
+    if not all(names.values()):
+        missing = ", ".join(role for role, name in names.items() if not name)
+        found = f"the family {model.config.model_type} is not known, and no {missing} was found"
+        fix = "name the layers: lora.lora_target_modules=[...], or all-linear"
+        raise UserError(Problem("lora.lora_target_modules", found, fix=fix))
+    down = first(_FEED_FORWARD)
+    return Family((model.config.model_type,), *names.values(), (down,) if down else ())
+
+
+def targets(model: Any, *names: str) -> str:
+    """Return the regular expression of full names of the layers that end in `names`.
+
+    Raises:
+        UserError: the model has none of them.
+    """
+    within = family_of(model).within
+    if not matrices(model, names, within):
+        found = f"the model has no layer named {', '.join(names)}"
+        fix = "name its layers in lora.lora_target_modules, or take all-linear"
+        raise UserError(Problem("lora.lora_target_modules", found, fix=fix))
+    return _pattern(names, within)
+
+
+def new_parts(model: Any, head: Head) -> Iterator[str]:
+    """Yield the parts around the body that a model for labels or scores needs trained and saved.
+
+    The checkpoint of a language model lacks them, so they start at random: beside an adapter they
+    must be trained, and stored with it, or a reload would start at random again.
+    """
+    if head.task_type not in ("SEQ_CLS", "TOKEN_CLS"):
+        return
+    body = model.base_model_prefix
+    for name, module in model.named_children():
+        if name != body and next(module.parameters(), None) is not None:
+            yield name
+    if getattr(getattr(model, body, None), "pooler", None) is not None:
+        yield "pooler"
