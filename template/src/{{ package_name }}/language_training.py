@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .data_loader import tokenise
+from .model_access import leading_outputs
 from .objectives import IGNORED
 from .records import Record
 from .training import Job, Tokenised, Training
@@ -81,7 +82,7 @@ def labelled_loss(
     logits = model(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
-        logits_to_keep=kept,
+        logits_to_keep=kept + leading_outputs(model),
         use_cache=False,
     ).logits  # (batch, kept, vocabulary)
     targets = labels[:, kept].flatten()
