@@ -19,6 +19,7 @@ from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
+from .low_rank import save_adapter
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer
 from .objectives import IGNORED, OBJECTIVES
@@ -95,6 +96,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     write_json(run_dir / RECORD, record)
     trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
     record |= _count(trainer.model)
+    record["reasons"] |= technique.notes(trainer.model, config)
+    for name, note in technique.notes(trainer.model, config).items():
+        say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
     if test is not None:
@@ -294,7 +298,7 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
 
 
 def _save_adapter(model: Any, run_dir: Path) -> None:
-    model.save_pretrained(run_dir / ADAPTER)
+    save_adapter(model, run_dir / ADAPTER)
     (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
 
 
