@@ -30,6 +30,7 @@ KINDS = {
     "PROMPT_TUNING": "prompt_tuning",
     "PREFIX_TUNING": "prefix_tuning",
     "P_TUNING": "p_tuning",
+    "BOTTLENECK": "adapter",  # peft's name of bottleneck.py
 }
 # Setting -> name in peft's file: what a start adapter decides.
 DECIDED = {
@@ -149,17 +150,24 @@ def base_mark(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def write_record(folder: Path, record: dict[str, Any], base: dict[str, str]) -> None:
+def write_record(folder: Path, run: dict[str, Any]) -> None:
     """Complete an adapter folder that peft wrote: what it was made with, and its base.
 
     Args:
         folder: of the adapter.
-        record: technique, objective, labels, quantisation and where it comes from.
-        base: model_source.ModelSource as JSON values.
+        run: training_args.json.
     """
     (folder / "README.md").unlink(missing_ok=True)  # an empty form by peft
-    mark = {"name": base["name"], "mark": base_mark(Path(base["path"]))}
-    write_json(folder / RECORD, {"schema": 1, **record, "base": mark})
+    base = run["model"]
+    names = ("run", "technique", "objective", "labels", "started_from")
+    quantised = TECHNIQUES[run["technique"]].quantised
+    record = {"schema": 1, **{name: run[name] for name in names if name in run}}
+    record |= {
+        "precision": run["plan"]["weights"],
+        "quantisation": run["config"]["model"]["quantisation"] if quantised else None,
+        "base": {"name": base["name"], "mark": base_mark(Path(base["path"]))},
+    }
+    write_json(folder / RECORD, record)
     if base["origin"] != "local":  # the name leads everywhere to the base, a path only here
         settings = read_json(folder / SETTINGS) | {"base_model_name_or_path": base["name"]}
         write_json(folder / SETTINGS, settings)
@@ -225,6 +233,28 @@ def start_settings(config: Config) -> tuple[Config, dict[str, str]]:
     return decided, reasons
 
 
+def check_start(config: Config, name: str, base: Path, labels: tuple[str, ...]) -> dict[str, str]:
+    """Return what the record of a run says of the adapter that it goes on from.
+
+    Args:
+        config: names the adapter in `model.adapter`.
+        name: of the base, as configured.
+        base: its folder.
+        labels: names of the classes of the data.
+
+    Raises:
+        UserError: it belongs to another base, or to other classes.
+    """
+    adapter = read_adapter(config.path(config.model.adapter))
+    problems = [base_problem(adapter, name, base)]
+    if adapter.record and tuple(adapter.record["labels"]) != labels:
+        fix = "the same data, or a new adapter"
+        problems.append(Problem("model.adapter", "it was trained for other classes", fix=fix))
+    if found := [problem for problem in problems if problem]:
+        raise UserError(found)
+    return {"folder": str(adapter.folder), "adapter": adapter.title, "sha256": adapter.sha256}
+
+
 def _start_problems(config: Config, adapter: Adapter) -> Iterator[Problem]:
     asked, has = config.technique, adapter.technique
     if not has:
@@ -255,7 +285,9 @@ def _decided(adapter: Adapter) -> Iterator[tuple[str, Any]]:
     low_rank = TECHNIQUES[adapter.technique].low_rank if adapter.technique else False
     for name, key in DECIDED.items():
         value = adapter.settings.get(key)
-        if value is None or (name.startswith("lora.") and not low_rank):
+        # An expression of names is kept by the adapter; as a setting it would be none.
+        expression = key == "target_modules" and not isinstance(value, list)
+        if value is None or expression or (name.startswith("lora.") and not low_rank):
             continue
         yield name, sorted(value) if isinstance(value, list) else value
     if low_rank:

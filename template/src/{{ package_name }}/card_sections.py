@@ -38,7 +38,8 @@ MEASURED = {
     "fabricated_citations": "citations that do not exist",
     "unsupported": "answers that a given passage does not support",
 }
-LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora")
+LORA = ("preset", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora")
+LORA += ("init_lora_weights",)
 # Of the trainer's arguments: those that no reader needs.
 UNSHOWN = {"disable_tqdm", "report_to", "dataset_kwargs", "use_cpu", "dataloader_pin_memory"}
 UNSHOWN |= {"data_seed", "include_num_input_tokens_seen", "save_steps", "save_strategy"}

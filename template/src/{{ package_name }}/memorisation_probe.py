@@ -23,10 +23,11 @@ from typing import Any
 
 import torch
 
-from .batches import left_pad
+from .batches import by_length, left_pad
 from .data_loader import render_prompt, with_system
 from .generation import generate
 from .invented import NoSurrogateError, Source, compact, shaped
+from .model_access import is_prompt_learning
 from .objectives import IGNORED
 from .records import Message
 from .training import Tokenised

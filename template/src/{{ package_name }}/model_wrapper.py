@@ -145,6 +145,10 @@ def with_adapter(
     """
     from peft import PeftModel
 
+    if adapter.technique == "adapter":
+        from .bottleneck import register
+
+        register()
     if isinstance(model, PeftModel):
         model.load_adapter(adapter.folder, name, is_trainable=trainable)
         return model

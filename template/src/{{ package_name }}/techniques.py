@@ -4,11 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .freezing import freeze
+from .freezing import freeze, frozen_note
 from .heads import Head
-from .model_parts import family_of, new_parts, targets
+from .low_rank import dora, lora, places_note
+from .model_parts import family_of, feed_forward_places, new_parts, targets
 from .prompt_learning import p_tuning, prefix_tuning, prompt_tuning
 from .settings import Settings
+
+
+def _no_notes(model: Any, config: Settings) -> dict[str, str]:  # noqa: ARG001 - one signature
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Technique:
         low_rank: it reads the section `lora`.
         mergeable: the result can be folded into plain weights.
         prompts: it learns vectors before the input instead of changing layers.
+        notes: (model after `apply`, config) -> what was decided on this model, by name.
     """
 
     name: str
@@ -40,34 +46,12 @@ class Technique:
     low_rank: bool = True
     mergeable: bool = True
     prompts: bool = False
+    notes: Callable[[Any, Settings], dict[str, str]] = _no_notes
 
 
 def _full(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - one signature
     model.requires_grad_(True)
     return model
-
-
-def _lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    parts = [*new_parts(model, head)]
-    lora = LoraConfig(
-        task_type=head.task_type,
-        r=config.lora.lora_r,
-        lora_alpha=config.lora.lora_alpha,
-        lora_dropout=config.lora.lora_dropout,
-        target_modules=config.lora.lora_target_modules,
-        use_rslora=config.lora.use_rslora,
-        use_dora=use_dora,
-        modules_to_save=parts or None,
-        # all-linear would take them too, and a layer is either trained itself or adapted
-        exclude_modules=rf"(.*\.)?({'|'.join(parts)})(\..*)?" if parts else None,
-    )
-    return get_peft_model(model, lora)
-
-
-def _dora(model: Any, config: Settings, head: Head) -> Any:
-    return _lora(model, config, head, use_dora=True)
 
 
 def _ia3(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - one signature
@@ -83,6 +67,25 @@ def _ia3(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - one
         modules_to_save=[*new_parts(model, head)] or None,
     )
     return get_peft_model(model, ia3)
+
+
+def _adapter(model: Any, config: Settings, head: Head) -> Any:
+    """Put a small network behind the feed-forward network of each block."""
+    from peft import get_peft_model
+
+    from .bottleneck import BottleneckConfig, register
+
+    register()
+    expression, width = feed_forward_places(model)
+    given = BottleneckConfig(
+        task_type=head.task_type,
+        target_modules=expression,
+        hidden_size=width,
+        reduction_factor=config.bottleneck.reduction_factor,
+        non_linearity=config.bottleneck.non_linearity,
+        modules_to_save=[*new_parts(model, head)] or None,
+    )
+    return get_peft_model(model, given)
 
 
 ROWS = (
@@ -106,7 +109,8 @@ ROWS = (
         # SmolLM2-135M, fin_sentiment after 3 epochs: 0.53 with 2e-4, 0.70 with 5e-4.
         learning_rate=2e-4,
         small_learning_rate=5e-4,
-        apply=_lora,
+        apply=lora,
+        notes=places_note,
         doc="Trains small low-rank matrices beside frozen weights: the default for most tasks.",
     ),
     Technique(
@@ -116,7 +120,8 @@ ROWS = (
         # NVlabs/DoRA, llama3_8B_DoRA.sh: 1e-4 for Llama-3-8B. Small models: as for LoRA.
         learning_rate=1e-4,
         small_learning_rate=5e-4,
-        apply=_dora,
+        apply=dora,
+        notes=places_note,
         doc="LoRA that trains length and direction of the weights apart: slower and larger than "
         "LoRA, sometimes better at low ranks; never taken by `auto`.",
     ),
@@ -129,7 +134,8 @@ ROWS = (
         # 1e-4 for 33B and 65B. Small models: as for LoRA.
         learning_rate=2e-4,
         small_learning_rate=5e-4,
-        apply=_lora,
+        apply=lora,
+        notes=places_note,
         doc="LoRA beside base weights in 4 bit: a quarter of their memory, slower steps; for "
         "models that do not fit otherwise.",
     ),
@@ -142,7 +148,21 @@ ROWS = (
         learning_rate=2e-5,
         small_learning_rate=1e-4,
         apply=freeze,
+        notes=frozen_note,
         doc="Trains the upper blocks and keeps the lower ones: less memory than full training.",
+    ),
+    Technique(
+        name="adapter",
+        title="Bottleneck adapters",
+        trainable="adapter",
+        low_rank=False,
+        mergeable=False,
+        # Houlsby et al., arXiv 1902.00751, section 3: best of 3e-5, 3e-4, 3e-3 by task;
+        # Pfeiffer et al., arXiv 2005.00247: 1e-4
+        learning_rate=1e-4,
+        small_learning_rate=3e-4,
+        apply=_adapter,
+        doc="Trains a small network behind each block: non-linear, so it stays a part of its own.",
     ),
     Technique(
         name="prompt_tuning",

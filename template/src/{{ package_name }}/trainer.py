@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .adapters import PLACE, base_problem, read_adapter, start_settings, write_record
+from .adapters import PLACE, check_start, read_adapter, start_settings, write_record
 from .arguments import trainer_arguments, trainer_inputs
 from .config import Config
 from .data_loader import check_prepared, label_names, load_split, system_prompt
@@ -20,7 +20,8 @@ from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
-from .model_source import ModelSource, resolve_model
+from .low_rank import save_adapter
+from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer, with_adapter
 from .objectives import IGNORED, OBJECTIVES
 from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
@@ -75,8 +76,10 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         )
     record["model"] = loaded.source.as_dict()
     if config.model.adapter:
-        record["started_from"] = check_start(config, loaded.source, labels)
+        base = loaded.source
+        record["started_from"] = check_start(config, base.name, base.path, labels)
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
+    record["labels"] = list(labels)
     with timed(seconds, "tokenise"):
         splits = tokenise_splits(config, loaded.tokenizer, labels)
     for name, split in splits.items():
@@ -98,6 +101,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     write_json(run_dir / RECORD, record)
     trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
     record |= _count(trainer.model)
+    record["reasons"] |= technique.notes(trainer.model, config)
+    for name, note in technique.notes(trainer.model, config).items():
+        say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
     if test is not None:
@@ -111,7 +117,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
         if technique.trainable == "adapter":
-            _save_adapter(model, run_dir, _made_with(config, record, labels), record["model"])
+            save_adapter(model, run_dir / PLACE)
+            write_record(run_dir / PLACE, record)
         if not technique.mergeable:
             say(f"{technique.title} cannot be merged: the result is the folder {PLACE}")
         elif technique.quantised:
@@ -298,39 +305,6 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
     best = Path(state.get("best_model_checkpoint") or checkpoint)
     trainer._load_from_checkpoint(str(best if best.is_dir() else checkpoint))
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-
-
-def check_start(config: Config, source: ModelSource, labels: tuple[str, ...]) -> dict[str, str]:
-    """Return what the record says of the adapter that a run goes on from.
-
-    Raises:
-        UserError: it belongs to another base, or to other classes.
-    """
-    adapter = read_adapter(config.path(config.model.adapter))
-    problems = [base_problem(adapter, source.name, source.path)]
-    if adapter.record and tuple(adapter.record["labels"]) != labels:
-        fix = "the same data, or a new adapter"
-        problems.append(Problem("model.adapter", "it was trained for other classes", fix=fix))
-    if found := [problem for problem in problems if problem]:
-        raise UserError(found)
-    return {"folder": str(adapter.folder), "adapter": adapter.title, "sha256": adapter.sha256}
-
-
-def _made_with(config: Config, record: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the record of an adapter says beside its base."""
-    quantised = TECHNIQUES[record["technique"]].quantised
-    names = ("technique", "objective", "run", "started_from")
-    return {name: record[name] for name in names if name in record} | {
-        "labels": list(labels),
-        "precision": record["plan"]["weights"],
-        "quantisation": config.model.quantisation if quantised else None,
-    }
-
-
-def _save_adapter(model: Any, run_dir: Path, made: dict[str, Any], base: dict[str, str]) -> None:
-    # One adapter only: trainers that compare with a reference keep a frozen copy beside it.
-    model.save_pretrained(run_dir / PLACE, selected_adapters=["default"])
-    write_record(run_dir / PLACE, made, base)
 
 
 def _save_weights(model: Any, run_dir: Path) -> None:
