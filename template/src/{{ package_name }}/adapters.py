@@ -14,6 +14,7 @@ from .config import Config
 from .errors import Problem, UserError
 from .heads import HEADS
 from .objectives import OBJECTIVES
+from .prompt_learning import ENCODER
 from .techniques import TECHNIQUES
 from .utils import read_json, sha256_file, write_json
 
@@ -158,6 +159,7 @@ def write_record(folder: Path, run: dict[str, Any]) -> None:
         run: training_args.json.
     """
     (folder / "README.md").unlink(missing_ok=True)  # an empty form by peft
+    (folder / ENCODER).unlink(missing_ok=True)  # done: its result is the adapter
     base = run["model"]
     names = ("run", "technique", "objective", "labels", "started_from")
     quantised = TECHNIQUES[run["technique"]].quantised
@@ -262,6 +264,10 @@ def _start_problems(config: Config, adapter: Adapter) -> Iterator[Problem]:
     elif asked not in ("auto", has) and not _same_kind(adapter, asked):
         fix = f"technique={has}, or merge it first: scripts/adapters.py merge"
         yield Problem("technique", f"model.adapter is an adapter of {has}", f"auto, {has}", fix)
+    if has == "p_tuning" and not (adapter.folder / ENCODER).is_file():
+        found = "the network of p_tuning is dropped after training"
+        fix = "name a checkpoint of the run: runs/<run>/checkpoints/checkpoint-<step>"
+        yield Problem("model.adapter", found, fix=fix)
     objective = adapter.record.get("objective")
     if objective is None:
         return

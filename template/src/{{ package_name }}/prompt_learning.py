@@ -1,11 +1,14 @@
 """Techniques that learn vectors before the input and leave every layer as it is."""
 
+from pathlib import Path
 from typing import Any
 
 from .errors import Problem, UserError
 from .heads import Head
 from .model_parts import new_parts
 from .settings import Settings
+
+ENCODER = "prompt_encoder.safetensors"  # network of P-tuning, in checkpoints only
 
 
 def prompt_tuning(model: Any, config: Settings, head: Head) -> Any:
@@ -59,7 +62,34 @@ def p_tuning(model: Any, config: Settings, head: Head) -> Any:
     )
     if width != "auto":  # peft takes the width of the model
         given.encoder_hidden_size = width
-    return _wrapped(model, given, head)
+    return keep_encoder(_wrapped(model, given, head))
+
+
+def keep_encoder(wrapped: Any) -> Any:
+    """Store the network of P-tuning beside its result, and load it again where it lies there.
+
+    peft 0.21.2 stores what the network gives out, and puts it in the place of what the network
+    reads: a run that is resumed, or ends with its best checkpoint, would go on with another model.
+    """
+    from safetensors.torch import load_file, save_file
+
+    save, load = wrapped.save_pretrained, wrapped.load_adapter
+
+    def save_both(folder: Any, *args: Any, **kwargs: Any) -> None:
+        save(folder, *args, **kwargs)
+        state = wrapped.prompt_encoder["default"].state_dict()
+        tensors = {name: value.contiguous() for name, value in state.items()}
+        save_file(tensors, Path(folder) / ENCODER)
+
+    def load_both(folder: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        found = load(folder, name, *args, **kwargs)
+        stored = Path(folder) / ENCODER
+        if stored.is_file():
+            wrapped.prompt_encoder[name].load_state_dict(load_file(stored))
+        return found
+
+    wrapped.save_pretrained, wrapped.load_adapter = save_both, load_both
+    return wrapped
 
 
 def _reads_prefix(wrapped: Any) -> bool:

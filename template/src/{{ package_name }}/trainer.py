@@ -249,11 +249,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
     row = TECHNIQUES[plan.technique]
-    if config.model.adapter:
-        start = read_adapter(config.path(config.model.adapter))
-        model = with_adapter(loaded.model.train(), start, trainable=True)
-    else:
-        model = row.apply(loaded.model.train(), config, HEADS[objective.head])
+    model = _adapted(loaded.model.train(), config, plan)
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -275,6 +271,19 @@ def build_trainer(
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
     return trainer
+
+
+def _adapted(model: Any, config: Config, plan: Plan) -> Any:
+    """Return the base with the technique applied, or with the adapter that the run goes on from."""
+    row, head = TECHNIQUES[plan.technique], HEADS[OBJECTIVES[config.objective].head]
+    if not config.model.adapter:
+        return row.apply(model, config, head)
+    start = read_adapter(config.path(config.model.adapter))
+    if not row.prompts:
+        return with_adapter(model, start, trainable=True)
+    filled = row.apply(model, config, head)  # peft trains new prompts only, but fills them
+    filled.load_adapter(start.folder, "default", is_trainable=True)
+    return filled
 
 
 def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[str], None]) -> None:
