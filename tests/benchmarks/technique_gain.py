@@ -133,8 +133,10 @@ def main() -> None:
     kept = project / "gain"
     kept.mkdir(exist_ok=True)
     print(
-        "task           technique        base  tuned  interval        verdict      CPU min   GiB       MB   trained"
+        f"{'task':14} {'technique':14} {'base':>6} {'tuned':>6} {'interval':14} {'verdict':12}",
+        end="",
     )
+    print(f" {'CPU min':>6} {'GiB':>6} {'MB':>8} {'trained':>9}")
     found = []
     for technique in asked.techniques.split(","):
         for task in asked.tasks.split(","):
