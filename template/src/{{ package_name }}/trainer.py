@@ -23,7 +23,13 @@ from .low_rank import save_adapter
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer
 from .objectives import IGNORED, OBJECTIVES
-from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
+from .quantised import (
+    PACKAGE,
+    as_trained,
+    merged_with_rounded_base,
+    requantised,
+    require_quantisation,
+)
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -108,6 +114,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if test is not None:
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
+    scored = as_trained(trainer.model, splits["validation"].dataset) if technique.quantised else None
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
@@ -121,6 +128,10 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         elif technique.trainable == "adapter":
             model = model.merge_and_unload()
         _save_weights(model, run_dir)
+        if technique.quantised:
+            del model
+            record["requantised"] = requantised(config, plan, run_dir, labels, scored)
+            say(f"Merged and rounded again: {record['requantised']['note']}")
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
