@@ -31,7 +31,8 @@ MOST_LOGITS = 2**26
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
-OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
+OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts", "mlm": "masked_lm", "seq2seq": "causal_lm"}
+OBJECTIVES |= dict.fromkeys(("classify", "multilabel", "token_classify", "contrastive"), "scores")
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),
@@ -191,7 +192,7 @@ def plan(
     names = [
         n for n, t in footprint.TECHNIQUES.items()
         if technique == n
-        or (technique == "auto" and t.offered and (four_bit or not t.base_bytes))
+        or (technique == "auto" and t.auto and (four_bit or not t.base_bytes))
     ]
     names.sort(key=lambda name: (few or not gpu) and footprint.TECHNIQUES[name].trains_all)
     base = Run(

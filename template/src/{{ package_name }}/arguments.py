@@ -98,6 +98,20 @@ def _language_options(config: Config) -> dict[str, Any]:
 OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
 
 
+def trainer_inputs(
+    model: Any, args: Any, train: Any, validation: Any, tokenizer: Any, callbacks: list[Any]
+) -> dict[str, Any]:
+    """Return what every trainer of transformers and trl is made of, under their names."""
+    return {
+        "model": model,
+        "args": args,
+        "train_dataset": train,
+        "eval_dataset": validation,
+        "processing_class": tokenizer,
+        "callbacks": callbacks,
+    }
+
+
 def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
     """Return the peak step size and why it was taken."""
     if config.train.learning_rate != "auto":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import trainer_arguments
+from .arguments import trainer_arguments, trainer_inputs
 from .config import Config
 from .data_loader import check_prepared, label_names, load_split, system_prompt
 from .devices import Device, detect_device
@@ -259,15 +259,12 @@ def build_trainer(
     args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
     if args.n_gpu > 1:
         args._n_gpu = 1  # the plan is for one GPU; torch would split batches over all
-    trainer = trainer_class(
-        model=model,
-        args=args,
-        train_dataset=splits["train"].dataset,
-        eval_dataset=splits["validation"].dataset if validates else None,
-        processing_class=loaded.tokenizer,
-        callbacks=callbacks,
-        **training.extras(Start(config, model, loaded.tokenizer, loaded.labels)),
+    validation = splits["validation"].dataset if validates else None
+    inputs = trainer_inputs(
+        model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
     )
+    start = Start(config, model, loaded.tokenizer, loaded.labels)
+    trainer = trainer_class(**inputs, **training.extras(start))
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:
