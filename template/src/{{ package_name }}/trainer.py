@@ -114,7 +114,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if test is not None:
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
-    scored = as_trained(trainer.model, splits["validation"].dataset) if technique.quantised else None
+    examples = splits["validation"].dataset if technique.quantised else []
+    scored = as_trained(trainer.model, examples)
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
