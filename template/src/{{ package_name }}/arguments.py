@@ -15,6 +15,7 @@ from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
 from .hardware import Plan
+from .low_rank import values_note
 from .objectives import OBJECTIVES
 from .planning import planned_shape
 from .techniques import TECHNIQUES
@@ -43,6 +44,8 @@ def trainer_arguments(
     rate, reason = learning_rate(config, plan)
     if settings.learning_rate == "auto":
         reasons["learning rate"] = reason
+    if TECHNIQUES[plan.technique].low_rank:
+        reasons |= values_note(config)
     micro = plan.per_device_train_batch_size
     arguments: dict[str, Any] = {
         "num_train_epochs": settings.num_train_epochs,

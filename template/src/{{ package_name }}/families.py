@@ -38,8 +38,10 @@ _GATED = ("gate_proj", "up_proj", "down_proj")
 LLAMA = ("llama", "smollm3", "mistral", "ministral", "qwen2", "qwen3", "olmo", "olmo2", "cohere")
 GEMMA = ("gemma", "gemma2", "gemma3_text")
 MOE = ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe")
-VISION = ("llava", "llava_next", "idefics3", "smolvlm", "gemma3", "qwen2_vl", "qwen2_5_vl")
-VISION += ("qwen3_vl", "mistral3", "paligemma")
+VISION = (
+    *("llava", "llava_next", "idefics3", "smolvlm", "gemma3", "mistral3", "paligemma"),
+    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
+)
 
 ROWS = (
     Family((*LLAMA, *GEMMA), *_SPLIT, _GATED),

@@ -31,6 +31,22 @@ def freeze(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - o
     return model
 
 
+def frozen_note(model: Any, config: Settings) -> dict[str, str]:  # noqa: ARG001 - one signature
+    """Return how much of each stack of blocks stays, and what that means for a shared head."""
+    parts = []
+    for stack, blocks in block_lists(model):
+        still = sum(not any(w.requires_grad for w in block.parameters()) for block in blocks)
+        parts.append(f"{still} of {len(blocks)} blocks of {stack}")
+    weights = [*model.parameters()]
+    share = sum(w.numel() for w in weights if not w.requires_grad) / sum(w.numel() for w in weights)
+    text = f"{', '.join(parts)}; {share:.0%} of the weights stay as they are"
+    head = model.get_output_embeddings()
+    shared = head is not None and head.weight is model.get_input_embeddings().weight
+    if shared and not head.weight.requires_grad:
+        text += "; the output layer is one with the embeddings and stays with them"
+    return {"frozen": text}
+
+
 def _by_name(model: Any, pattern: str) -> set[str]:
     try:
         expression = re.compile(pattern)

@@ -52,6 +52,18 @@ def is_matrix(module: Any) -> bool:
     return isinstance(module, Linear | Conv1D)
 
 
+def is_transposed(model: Any) -> bool:
+    """Say whether the matrices of a model are stored as (inputs, outputs), as in GPT-2."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in model.modules())
+
+
+def inside(parts: Iterable[str]) -> str:
+    """Return the regular expression of everything that belongs to parts of a model."""
+    return rf"(.*\.)?({'|'.join(parts)})(\..*)?"
+
+
 def matrices(model: Any, ends: Iterable[str], within: str = "") -> list[str]:
     """Return the names of the layers inside blocks that end in one of `ends`, in their order."""
     stacks = [name for name, _ in block_lists(model)]
@@ -86,28 +98,51 @@ def _guess(model: Any) -> Family:
         return next((end for end in ends if matrices(model, [end])), "")
 
     fused = first(_FUSED)
-    names = {role: first(_USUAL[role]) or (fused if role != "output" else "") for role in ATTENTION}
-    if not all(names.values()):
-        missing = ", ".join(role for role, name in names.items() if not name)
+    query, key, value = (first(_USUAL[role]) or fused for role in ATTENTION[:3])
+    output = first(_USUAL["output"])
+    names = (query, key, value, output)
+    if not all(names):
+        found_none = [role for role, name in zip(ATTENTION, names, strict=True) if not name]
+        missing = ", ".join(found_none)
         found = f"the family {model.config.model_type} is not known, and no {missing} was found"
         fix = "name the layers: lora.lora_target_modules=[...], or all-linear"
         raise UserError(Problem("lora.lora_target_modules", found, fix=fix))
     down = first(_FEED_FORWARD)
-    return Family((model.config.model_type,), *names.values(), (down,) if down else ())
+    return Family((model.config.model_type,), *names, (down,) if down else ())
 
 
-def targets(model: Any, *names: str) -> str:
-    """Return the regular expression of full names of the layers that end in `names`.
+def targets(model: Any, *ends: str) -> str:
+    """Return the regular expression of full names of the layers that end in `ends`.
 
     Raises:
         UserError: the model has none of them.
     """
     within = family_of(model).within
-    if not matrices(model, names, within):
-        found = f"the model has no layer named {', '.join(names)}"
+    if not matrices(model, ends, within):
+        found = f"the model has no layer named {', '.join(ends)}"
         fix = "name its layers in lora.lora_target_modules, or take all-linear"
         raise UserError(Problem("lora.lora_target_modules", found, fix=fix))
-    return _pattern(names, within)
+    return _pattern(ends, within)
+
+
+def feed_forward_places(model: Any) -> tuple[str, int]:
+    """Return the regular expression of the layers behind which feed-forward networks end.
+
+    Returns:
+        The expression of full names, and the width of what these layers give where they do not
+        say so themselves (networks of experts).
+
+    Raises:
+        UserError: none was found.
+    """
+    family = family_of(model)
+    width = int(model.config.get_text_config().hidden_size)
+    if family.feed_forward:
+        return targets(model, family.feed_forward[-1]), width
+    if not family.network:
+        found = f"the family {model.config.model_type} is not known, nor where its blocks end"
+        raise UserError(Problem("technique", found, fix="choose lora"))
+    return rf".*\.\d+\.{family.network}", width
 
 
 def new_parts(model: Any, head: Head) -> Iterator[str]:
@@ -120,7 +155,7 @@ def new_parts(model: Any, head: Head) -> Iterator[str]:
         return
     body = model.base_model_prefix
     for name, module in model.named_children():
-        if name != body and next(module.parameters(), None) is not None:
+        if name != body and any(True for _ in module.parameters()):
             yield name
     if getattr(getattr(model, body, None), "pooler", None) is not None:
         yield "pooler"

@@ -55,10 +55,10 @@ def p_tuning(model: Any, config: Settings, head: Head) -> Any:
 
     width = config.prompts.encoder_hidden_size
     given = PromptEncoderConfig(
-        task_type=head.task_type,
-        num_virtual_tokens=config.prompts.num_virtual_tokens,
-        encoder_hidden_size=None if width == "auto" else width,
+        task_type=head.task_type, num_virtual_tokens=config.prompts.num_virtual_tokens
     )
+    if width != "auto":  # peft takes the width of the model
+        given.encoder_hidden_size = width
     return _wrapped(model, given, head)
 
 

@@ -19,10 +19,17 @@ from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
+from .low_rank import save_adapter
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer
 from .objectives import IGNORED, OBJECTIVES
-from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
+from .quantised import (
+    PACKAGE,
+    as_trained,
+    merged_with_rounded_base,
+    requantised,
+    require_quantisation,
+)
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -95,6 +102,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     write_json(run_dir / RECORD, record)
     trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
     record |= _count(trainer.model)
+    record["reasons"] |= technique.notes(trainer.model, config)
+    for name, note in technique.notes(trainer.model, config).items():
+        say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
     if test is not None:
@@ -104,6 +114,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if test is not None:
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
+    examples = splits["validation"].dataset if technique.quantised else []
+    scored = as_trained(trainer.model, examples)
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
@@ -117,6 +129,10 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         elif technique.trainable == "adapter":
             model = model.merge_and_unload()
         _save_weights(model, run_dir)
+        if technique.quantised:
+            del model
+            record["requantised"] = requantised(config, plan, run_dir, labels, scored)
+            say(f"Merged and rounded again: {record['requantised']['note']}")
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
@@ -291,7 +307,7 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
 
 
 def _save_adapter(model: Any, run_dir: Path) -> None:
-    model.save_pretrained(run_dir / ADAPTER)
+    save_adapter(model, run_dir / ADAPTER)
     (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
 
 
