@@ -31,7 +31,7 @@ MOST_LOGITS = 2**26
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
-OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
+OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts", "distill": "distilled"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),
@@ -147,7 +147,7 @@ def plan(
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
-    ram_gib: float | None = None, one_process: bool = False,
+    ram_gib: float | None = None, one_process: bool = False, teacher: str | None = None,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -167,6 +167,7 @@ def plan(
         prices: rows as in prices.toml; None: that table.
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
         one_process: no fix may need a launcher (more devices, offload).
+        teacher: id or folder of a frozen model that is held beside the trained one.
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -196,7 +197,7 @@ def plan(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
-        lora_dropout,
+        lora_dropout, teacher=shapes.find_shape(teacher)[0] if teacher else None,
     )
     wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
@@ -238,6 +239,9 @@ def plan(
         "sharding": f"{world} device(s), each with {'a part' if divided else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
+    if run.teacher:
+        frozen = footprint.teacher_bytes(run) / footprint.GIB
+        reasons["teacher"] = f"{frozen:.2f} GiB of frozen weights in {computes}, counted in need"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
