@@ -241,7 +241,7 @@ def plan(
     }
     if run.teacher:
         frozen = footprint.teacher_bytes(run) / footprint.GIB
-        reasons["teacher"] = f"{frozen:.2f} GiB of frozen weights in {computes}, counted in need"
+        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen teacher in {computes}"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
