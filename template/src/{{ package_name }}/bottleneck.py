@@ -64,7 +64,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
     def update_layer(self, name: str, config: BottleneckConfig) -> None:
         """Add an adapter that changes nothing yet."""
         base: Any = self.get_base_layer()
-        hidden = getattr(base, "out_features", None) or getattr(base, "nf", config.hidden_size)
+        hidden = int(getattr(base, "out_features", getattr(base, "nf", config.hidden_size)))
         width = max(1, int(hidden / config.reduction_factor))
         up = nn.Linear(width, hidden)
         nn.init.zeros_(up.weight)
@@ -74,7 +74,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+    def merge(self, *_args: Any, **_options: Any) -> None:
         """Refuse: a non-linear network is no part of a weight matrix."""
         raise ValueError(NO_MERGE)
 

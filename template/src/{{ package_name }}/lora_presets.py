@@ -5,7 +5,7 @@ from typing import Literal
 
 from .families import ATTENTION
 
-ALL = "all-linear"
+ALL: Literal["all-linear"] = "all-linear"
 
 
 @dataclass(frozen=True, slots=True)

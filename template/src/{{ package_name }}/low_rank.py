@@ -1,6 +1,7 @@
 """Low-rank adapters (LoRA, DoRA, QLoRA): where they sit, how they start, how they are stored."""
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,10 @@ def save_adapter(model: Any, folder: Path) -> None:
     start = getattr(model, "pissa_start", None)
     if start is not None:
         options["path_initial_model_for_weight_conversion"] = str(Path(start.name) / PISSA)
-    model.save_pretrained(folder, **options)
+    with warnings.catch_warnings():
+        # Said while the start is read in beside the result, to subtract it.
+        warnings.filterwarnings("ignore", message="PiSSA changes the base weights")
+        model.save_pretrained(folder, **options)
 
 
 def places_note(model: Any, config: Settings) -> dict[str, str]:

@@ -10,14 +10,16 @@ from .settings_base import Auto, Fraction, Positive, Section
 
 def _of_preset(value: Any, info: ValidationInfo) -> Any:
     """Return what the preset says where the file says `auto`."""
-    if value != "auto" or "preset" not in info.data:
+    if value != "auto":
         return value
-    found = getattr(PRESETS[info.data["preset"]], str(info.field_name))
+    preset = PRESETS[info.data.get("preset", "default")]  # a wrong one is a problem of its own
+    found = getattr(preset, str(info.field_name))
     return list(found) if isinstance(found, tuple) else found
 
 
 _RANK = BeforeValidator(_of_preset, json_schema_input_type=Positive | Auto)
-_SHARE = BeforeValidator(_of_preset, json_schema_input_type=float | Auto)
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_DROPOUT = BeforeValidator(_of_preset, json_schema_input_type=_Share | Auto)
 _PLACES = BeforeValidator(
     _of_preset, json_schema_input_type=Literal["auto", "all-linear"] | list[str]
 )
@@ -28,14 +30,14 @@ class Lora(Section):
 
     preset: Literal["default", "conservative", "balanced", "aggressive"] = "default"
     """Values that go together (docs/techniques.md); one that is written here wins."""
-    lora_r: Annotated[Positive, _RANK] = Field("auto", validate_default=True)
+    lora_r: Annotated[Positive, _RANK] = Field(default="auto", validate_default=True)
     """Rank of the update; memory and capacity grow with it."""
-    lora_alpha: Annotated[Positive, _RANK] = Field("auto", validate_default=True)
+    lora_alpha: Annotated[Positive, _RANK] = Field(default="auto", validate_default=True)
     """Scale of the update; the effect is lora_alpha / lora_r."""
-    lora_dropout: Annotated[float, Field(ge=0, lt=1), _SHARE] = Field("auto", validate_default=True)
+    lora_dropout: Annotated[_Share, _DROPOUT] = Field(default="auto", validate_default=True)
     """Share of adapter inputs that are dropped during training."""
     lora_target_modules: Annotated[Literal["all-linear"] | list[str], _PLACES] = Field(
-        "auto", validate_default=True
+        default="auto", validate_default=True
     )
     """Layers with an adapter: all-linear, or roles (query, key, value, output) or module names."""
     use_rslora: bool = False

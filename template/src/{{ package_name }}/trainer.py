@@ -24,7 +24,13 @@ from .low_rank import save_adapter
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer, with_adapter
 from .objectives import IGNORED, OBJECTIVES
-from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
+from .quantised import (
+    PACKAGE,
+    as_trained,
+    merged_with_rounded_base,
+    requantised,
+    require_quantisation,
+)
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -113,6 +119,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if test is not None:
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
+    examples = splits["validation"].dataset if technique.quantised else []
+    scored = as_trained(trainer.model, examples)
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
@@ -126,6 +134,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             del trainer, loaded, model
             gc.collect()  # the trainer and the model refer to each other
             _save_weights(merged_with_rounded_base(config, plan.weights, run_dir / PLACE), run_dir)
+            record["requantised"] = requantised(config, plan, run_dir, labels, scored)
+            say(f"Merged and rounded again: {record['requantised']['note']}")
         else:
             is_adapter = technique.trainable == "adapter"
             _save_weights(model.merge_and_unload() if is_adapter else model, run_dir)
