@@ -11,7 +11,6 @@ from .config import Config
 from .errors import Problem, UserError
 from .model_wrapper import (
     LoadedModel,
-    adapter_config,
     load_adapter_base,
     with_adapter,
     with_own_tokenizer,
@@ -274,8 +273,7 @@ def merge(config: Config, adapter: Adapter, out: Path) -> Path:
     loaded = load_adapter_base(adapter, precision, config)
     if _is_quantised(adapter):
         loaded.model = None  # the plain weights need its room
-        based = adapter_config(adapter, config)
-        loaded.model = merged_with_rounded_base(based, precision, adapter.folder)
+        loaded.model = merged_with_rounded_base(config, precision, adapter.folder)
     else:
         loaded.model = with_adapter(loaded.model, adapter).merge_and_unload()
     loaded.model.config.use_cache = True

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from .data_loader import tokenise
-from .model_access import leading_outputs
 from .objectives import IGNORED
 from .records import Record
 from .training import Job, Tokenised, Training
@@ -82,7 +81,7 @@ def labelled_loss(
     logits = model(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
-        logits_to_keep=kept + leading_outputs(model),
+        logits_to_keep=kept,
         use_cache=False,
     ).logits  # (batch, kept, vocabulary)
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)

@@ -33,18 +33,6 @@ def is_prompt_learning(model: Any) -> bool:
     return bool(adapter is not None and adapter.is_prompt_learning)
 
 
-def leading_outputs(model: Any) -> int:
-    """Return how many positions a model gives out before those of its input.
-
-    Learned embeddings (prompt tuning, P-tuning) have outputs as tokens have; learned keys and
-    values (prefix tuning) have none.
-    """
-    if not is_prompt_learning(model):
-        return 0
-    adapter = model.active_peft_config
-    return 0 if adapter.peft_type == "PREFIX_TUNING" else int(adapter.num_virtual_tokens)
-
-
 def vocabulary(model: Any) -> int:
     """Return the number of logits at one position."""
     return int(model.config.get_text_config().vocab_size)
