@@ -33,6 +33,7 @@ OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
 OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts", "mlm": "masked_lm", "seq2seq": "causal_lm"}
 OBJECTIVES |= dict.fromkeys(("classify", "multilabel", "token_classify", "contrastive"), "scores")
+OBJECTIVES |= {"distill": "distilled"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),
@@ -150,6 +151,7 @@ def plan(
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
     ram_gib: float | None = None, one_process: bool = False, quantised_bytes: float = 0.0,
+    teacher: str | None = None,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -170,6 +172,7 @@ def plan(
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
         one_process: no fix may need a launcher (more devices, offload).
         quantised_bytes: of a weight where `technique` quantises the base; 0: those of its row.
+        teacher: id or folder of a frozen model that is held beside the trained one.
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -200,6 +203,7 @@ def plan(
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
         lora_dropout, held_bytes=quantised_bytes * (shape.experts == 1),  # experts stay as they are
+        teacher=shapes.find_shape(teacher)[0] if teacher else None,
     )
     wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
@@ -242,6 +246,9 @@ def plan(
         "sharding": f"{world} device(s), each with {'a part' if divided else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
+    if run.teacher:
+        frozen = footprint.teacher_bytes(run) / footprint.GIB
+        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen teacher in {computes}"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None

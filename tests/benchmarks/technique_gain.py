@@ -67,8 +67,10 @@ def prepare(project: Path, task: str) -> list[str]:
     """Make the data of a task; return the settings that name it."""
     pack, seeds = TASKS[task]
     raw = project / "data" / "raw" / "gain" / f"{task}.jsonl"
-    settings = [f"data.raw=data/raw/gain/{task}.jsonl" if seeds else f"data.raw=data/raw/sample/{pack}.jsonl"]
-    settings += [f"data.prepared=data/gain/{task}", "objective=sft", "data.group_by=null"]
+    source = f"data/raw/gain/{task}.jsonl" if seeds else f"data/raw/sample/{pack}.jsonl"
+    settings = [f"data.raw={source}", "data.group_by=null"]
+    settings += [f"data.prepared=data/gain/{task}", f"domains=[{pack}]"]
+    settings += ["objective=sft"]
     if not (project / "data" / "gain" / task / "manifest.json").is_file():
         if seeds:
             raw.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def measured(project: Path, task: str, technique: str, steps: int) -> dict[str, 
     settings = prepare(project, task)
     settings += [f"train.output_dir=runs/gain/{task}/{technique}", f"technique={technique}"]
     settings += [f"train.max_steps={steps}", f"train.effective_batch_size={BATCH}"]
-    settings += ["train.precision=fp32", f"train.per_device_train_batch_size={BATCH}"]
+    settings += [f"train.per_device_train_batch_size={BATCH}"]
     minutes = run(project, "train", *settings)
     (folder,) = (project / "runs" / "gain" / task / technique).iterdir()
     evaluation = [*settings, f"eval.sets=[{task}]", "eval.held_out_tokens=0"]
@@ -125,12 +127,16 @@ def main() -> None:
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--techniques", default=",".join(TECHNIQUES))
     parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=50)
     asked = parser.parse_args()
     project = asked.project.resolve()
     kept = project / "gain"
     kept.mkdir(exist_ok=True)
-    print("task           technique        base  tuned  interval        verdict      CPU min   GiB       MB   trained")
+    print(
+        f"{'task':14} {'technique':14} {'base':>6} {'tuned':>6} {'interval':14} {'verdict':12}",
+        end="",
+    )
+    print(f" {'CPU min':>6} {'GiB':>6} {'MB':>8} {'trained':>9}")
     found = []
     for technique in asked.techniques.split(","):
         for task in asked.tasks.split(","):

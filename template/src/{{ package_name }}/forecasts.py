@@ -69,6 +69,9 @@ def simulated(run: Run) -> str:
     from .simulation import CLASSES, simulated_peak_gib
 
     shape, problems = run.shape, []
+    if run.objective_class == "distilled":
+        fix = "simulate objective=sft and add the teacher of the plan"
+        problems.append(Problem("--simulate", "a run with a teacher", fix=fix))
     if footprint.TECHNIQUES[run.technique].base_bytes:
         fix = "simulate technique=lora; a 4-bit weight takes 0.516 bytes instead of 2"
         problems.append(Problem("--simulate", f"technique {run.technique}", fix=fix))

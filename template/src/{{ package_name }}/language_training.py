@@ -11,15 +11,16 @@ from .training import Job, Tokenised, Training
 
 def conversations() -> Training:
     """Learn the answers of conversations (objectives sft and chat)."""
-    return Training(_tokenised, language_classes)
+    return Training(tokenised, language_classes)
 
 
 def documents() -> Training:
     """Learn every token of documents (objective pretrain)."""
-    return Training(_tokenised, language_classes)
+    return Training(tokenised, language_classes)
 
 
-def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
+def tokenised(records: Sequence[Record], job: Job) -> Tokenised:
+    """Return the examples of a split, as long as the settings allow (data_loader.tokenise)."""
     length = job.config.train.max_length
     return tokenise(records, job.tokenizer, job.objective, length, job.prompt, job.split)
 
@@ -76,15 +77,13 @@ def labelled_loss(
     """
     from torch.nn.functional import cross_entropy
 
-    labels = inputs["labels"][:, 1:]  # the token at position i is predicted at i - 1
-    kept = (labels != IGNORED).any(dim=0).nonzero().flatten()
+    kept, targets = labelled_positions(inputs["labels"])
     logits = model(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
         logits_to_keep=kept,
         use_cache=False,
     ).logits  # (batch, kept, vocabulary)
-    targets = labels[:, kept].flatten()
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
     total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")
     labelled = (targets != IGNORED).sum().clamp(min=1)
@@ -92,3 +91,19 @@ def labelled_loss(
     if model.training:
         return loss, None
     return loss, ((scores.argmax(dim=-1) == targets).sum() / labelled).item()
+
+
+def labelled_positions(labels: Any) -> tuple[Any, Any]:
+    """Return where some row of a batch has a label, and the labels of all rows there.
+
+    Args:
+        labels: shape (batch, length); IGNORED where a token carries no loss.
+
+    Returns:
+        The kept positions as `logits_to_keep` takes them, counted from the end (shape (kept)):
+        learned vectors before the input move them from the start. The labels, flattened, of
+        shape (batch * kept).
+    """
+    shifted = labels[:, 1:]  # the token at position i is predicted at i - 1
+    kept = (shifted != IGNORED).any(dim=0).nonzero().flatten()
+    return kept - labels.shape[1], shifted[:, kept].flatten()

@@ -19,7 +19,7 @@ from .errors import Problem, UserError
 from .families import ATTENTION
 from .footprint import FAMILIES, Shape
 from .hardware import Plan
-from .model_source import find_installed
+from .model_source import find_installed, teacher_of
 from .settings_methods import METHODS
 from .utils import read_json, sha256_json, write_text
 
@@ -79,6 +79,7 @@ def make_plan(
     train, lora = config.train, config.lora
     on_gpu = device.kind == "cuda"
     model, params = planned_model(config)
+    teacher = planned_teacher(config)
     try:
         plan = hardware.plan(
             model,
@@ -108,6 +109,7 @@ def make_plan(
             ram_gib=None if on_gpu else device.memory_gib,
             one_process=True,
             quantised_bytes=quantised_bytes(config),
+            teacher=teacher,
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
@@ -163,6 +165,23 @@ def planned_model(config: Config) -> tuple[str, float | None]:
         return name, params
     source = find_installed(config)
     return str(source.path) if source else name, params
+
+
+def planned_teacher(config: Config) -> str | None:
+    """Return the teacher as the planner is asked for it; None for objectives without one.
+
+    Raises:
+        UserError: no teacher is named, or its size is unknown.
+    """
+    if hardware.OBJECTIVES[config.objective] != "distilled":
+        return None
+    name, _ = planned_model(teacher_of(config))
+    try:
+        shapes.find_shape(name)
+    except ValueError as error:
+        fix = "use a model of models.toml, or a local folder with config.json"
+        raise UserError(Problem("distill.teacher", str(error), fix=fix)) from None
+    return name
 
 
 def planned_shape(config: Config) -> Shape:
