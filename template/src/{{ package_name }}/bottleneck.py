@@ -116,6 +116,15 @@ class BottleneckModel(BaseTuner):
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
+    def _replace_module(
+        self,
+        parent: nn.Module,
+        child_name: str,
+        new_module: nn.Module,
+        child: nn.Module,  # noqa: ARG002 - peft's signature
+    ) -> None:
+        setattr(parent, child_name, new_module)  # a layer goes to the device of its base itself
+
     def _check_merge_allowed(self) -> None:
         raise ValueError(NO_MERGE)
 

@@ -128,7 +128,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if problems := list(_mixed_folders(config)):
         raise UserError(problems)
     config._source = {name: _source_of(name, sources) for name, _ in leaves(config)}
-    for name in _left_to_preset(values):
+    for name in _left_to_preset(values) if config.lora.preset != "default" else ():
         config._source[name] += f", preset {config.lora.preset}"
     return config
 

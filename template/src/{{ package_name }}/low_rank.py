@@ -73,6 +73,21 @@ def save_adapter(model: Any, folder: Path) -> None:
         # Said while the start is read in beside the result, to subtract it.
         warnings.filterwarnings("ignore", message="PiSSA changes the base weights")
         model.save_pretrained(folder, **options)
+    if start is not None:
+        _complete(model, folder)
+
+
+def _complete(model: Any, folder: Path) -> None:
+    """Add the layers that were trained themselves: peft's way to plain LoRA leaves them out."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "adapter_model.safetensors"
+    stored = load_file(file)
+    whole = get_peft_model_state_dict(model, adapter_name="default")
+    rest = {name: weight.contiguous() for name, weight in whole.items() if name not in stored}
+    if rest:
+        save_file(stored | rest, file, metadata={"format": "pt"})
 
 
 def places_note(model: Any, config: Settings) -> dict[str, str]:

@@ -154,8 +154,13 @@ def new_parts(model: Any, head: Head) -> Iterator[str]:
     if head.task_type not in ("SEQ_CLS", "TOKEN_CLS"):
         return
     body = model.base_model_prefix
-    for name, module in model.named_children():
-        if name != body and any(True for _ in module.parameters()):
+    parts = {name: part for name, part in model.named_children() if name != body}
+    pooler = getattr(getattr(model, body, None), "pooler", None)
+    parts |= {"pooler": pooler} if pooler is not None else {}
+    for name, part in parts.items():
+        if name in ("classifier", "score"):  # peft takes them whole, whatever it is told
             yield name
-    if getattr(getattr(model, body, None), "pooler", None) is not None:
-        yield "pooler"
+            continue
+        for inner, layer in part.named_modules():  # its merge needs layers, not groups of them
+            if any(True for _ in layer.parameters(recurse=False)):
+                yield f"{name}.{inner}".rstrip(".")

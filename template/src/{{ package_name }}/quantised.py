@@ -119,7 +119,7 @@ def requantised(
         examples, trained (loss before), loss (after), difference, in nats, and a note.
     """
     if before.loss is None:
-        return {"note": "not scored, the objective has no loss on a single example"}
+        return {"note": "not scored: no validation example carries labels of its own"}
     update = {"model_name_or_path": str(run_dir), "source": "local", "revision": None}
     merged = config.model_copy(update={"model": config.model.model_copy(update=update)})
     head = HEADS[OBJECTIVES[config.objective].head]

@@ -157,7 +157,7 @@ ROWS = (
     ),
     Technique(
         name="freeze",
-        title="Partial fine-tuning",
+        title="Upper layers",
         trainable="some",
         low_rank=False,
         # As for full training: the same weights change by the same steps, only fewer of them.
@@ -175,28 +175,6 @@ ROWS = (
             complexity="low: a number of blocks, or a pattern",
         ),
         doc="Trains the upper blocks and keeps the lower ones: less memory than full training.",
-    ),
-    Technique(
-        name="adapter",
-        title="Bottleneck adapters",
-        trainable="adapter",
-        low_rank=False,
-        mergeable=False,
-        # Houlsby et al., arXiv 1902.00751, section 3: best of 3e-5, 3e-4, 3e-3 by task;
-        # Pfeiffer et al., arXiv 2005.00247: 1e-4
-        learning_rate=1e-4,
-        small_learning_rate=3e-4,
-        apply=adapter,
-        guide=Guide(
-            when="many tasks on one base, each a part that is switched",
-            pros="non-linear; stable over a wide range of learning rates",
-            cons="cannot be merged, so each call pays for it",
-            memory="as LoRA",
-            speed="a few per cent slower, at use as well",
-            quality="near LoRA",
-            complexity="low: one size",
-        ),
-        doc="Trains a small network behind each block: non-linear, so it stays a part of its own.",
     ),
     Technique(
         name="prompt_tuning",
@@ -235,7 +213,7 @@ ROWS = (
         guide=Guide(
             when="generation with a frozen base, more capacity than prompt tuning",
             pros="kilobytes to megabytes a task; acts in every layer",
-            cons="starts away from the base; no gradient checkpointing; no encoders without a cache",
+            cons="starts away from the base; no checkpointing; not every encoder",
             memory="low: keys and values of the prefix",
             speed="near the base",
             quality="between prompt tuning and LoRA",
@@ -284,6 +262,28 @@ ROWS = (
             complexity="low: nothing to set",
         ),
         doc="Learns factors of keys, values and inner states: the smallest adapter that merges.",
+    ),
+    Technique(
+        name="adapter",
+        title="Bottleneck adapters",
+        trainable="adapter",
+        low_rank=False,
+        mergeable=False,
+        # Houlsby et al., arXiv 1902.00751, section 3: best of 3e-5, 3e-4, 3e-3 by task;
+        # Pfeiffer et al., arXiv 2005.00247: 1e-4
+        learning_rate=1e-4,
+        small_learning_rate=3e-4,
+        apply=adapter,
+        guide=Guide(
+            when="many tasks on one base, each a part that is switched",
+            pros="non-linear; stable over a wide range of learning rates",
+            cons="cannot be merged, so each call pays for it",
+            memory="as LoRA",
+            speed="a few per cent slower, at use as well",
+            quality="near LoRA",
+            complexity="low: one size",
+        ),
+        doc="Trains a small network behind each block: non-linear, so it stays a part of its own.",
     ),
 )
 TECHNIQUES: dict[str, Technique] = {row.name: row for row in ROWS}
