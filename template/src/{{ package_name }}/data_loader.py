@@ -12,6 +12,7 @@ from .heads import HEADS
 from .manifest import check_manifest
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
+from .plain_tokens import encode, encode_plain, shield, special_ids
 from .records import Message, Record
 from .splits import SPLITS
 from .training import Tokenised
@@ -75,12 +76,15 @@ def render_prompt(
 ) -> list[int]:
     """Return the token ids of a conversation, as the model saw them in training.
 
+    The names of special tokens in what a turn says are tokenised as plain text, so that no
+    content can end its turn and open another.
+
     Args:
         tokenizer: with a chat template.
         messages: turns in order.
         add_generation_prompt: end with the opening of an assistant turn.
     """
-    return _encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
+    return encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
 
 
 def tokenise(
@@ -106,7 +110,10 @@ def tokenise(
     dropped = 0
     for row, record in enumerate(records):
         if not objective.assistant_only:
-            document = record.text or _text(tokenizer, with_system(record.messages, prompt), False)
+            if not record.text and not record.messages:
+                raise UserError(_empty_problem(row))
+            document = shield(tokenizer, record.text)
+            document = document or _text(tokenizer, with_system(record.messages, prompt), False)
             examples += _blocks(tokenizer, document, max_length)
             continue
         ids, labels = label_conversation(tokenizer, with_system(record.messages, prompt), row)
@@ -136,7 +143,7 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     """
 
     def total(texts: Iterable[str]) -> int:
-        return sum(len(_encode(tokenizer, text)) for text in texts)
+        return sum(len(encode_plain(tokenizer, text)) for text in texts)
 
     if record.chosen or record.rejected:
         answers = (record.chosen, record.rejected)
@@ -147,7 +154,7 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     messages = with_system(record.messages, prompt)
     if objective.assistant_only:
         return len(label_conversation(tokenizer, messages, 0)[0])
-    return len(_encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
+    return len(encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
 
 
 def label_conversation(
@@ -178,7 +185,7 @@ def label_conversation(
             raise UserError(_empty_problem(row))
         prompt_ids = _continue(tokenizer, ids, done, before)
         answer_ids = _continue(tokenizer, ids + prompt_ids, before, after[:end])
-        if answer_ids[-1] not in _special_ids(tokenizer):
+        if answer_ids[-1] not in special_ids(tokenizer):
             raise UserError(_end_problem())
         ids += prompt_ids + answer_ids
         labels += [IGNORED] * len(prompt_ids) + answer_ids
@@ -194,17 +201,17 @@ def _continue(tokenizer: Any, ids: list[int], done: str, text: str) -> list[int]
     Where a token would straddle the border, the new part is tokenised by itself: at inference
     the prompt ends at the border as well.
     """
-    whole = _encode(tokenizer, text)
+    whole = encode(tokenizer, text)
     if whole[: len(ids)] == ids:
         return whole[len(ids) :]
-    return _encode(tokenizer, text[len(done) :])
+    return encode(tokenizer, text[len(done) :])
 
 
 def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
     """Render a conversation; where the template knows no system role (Gemma's, for one), the
     system text stands before the first user turn.
     """
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [{"role": m.role, "content": shield(tokenizer, m.content)} for m in messages]
     try:
         return _rendered(tokenizer, turns, add_generation_prompt)
     except TemplateError:
@@ -235,17 +242,8 @@ def _role_problem() -> Problem:
     return Problem("model.model_name_or_path", found, fix=fix)
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    # The template writes the special tokens itself.
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def _special_ids(tokenizer: Any) -> set[int]:
-    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-
-
 def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int], list[int]]]:
-    ids = [*_encode(tokenizer, text), tokenizer.eos_token_id]
+    ids = [*encode(tokenizer, text), tokenizer.eos_token_id]
     starts = range(0, len(ids) - 1, max_length - 1)
     return [(ids[start : start + max_length],) * 2 for start in starts]
 

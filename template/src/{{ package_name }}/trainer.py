@@ -20,7 +20,7 @@ from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
 from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, load_tokenizer
+from .model_wrapper import LoadedModel, load_base, model_settings, open_tokenizer
 from .objectives import IGNORED, OBJECTIVES
 from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
@@ -74,6 +74,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         )
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
+    if loaded.template is not None:
+        record["chat_template"] = loaded.template.as_dict()
+        say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     with timed(seconds, "tokenise"):
         splits = tokenise_splits(config, loaded.tokenizer, labels)
     for name, split in splits.items():
@@ -159,9 +162,11 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(
-        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+    tokenizer, template = open_tokenizer(
+        source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].generates
     )
+    if template is not None:
+        lines.append(f"Chat template: {template.name} ({template.reason})")
     splits = tokenise_splits(config, tokenizer, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
