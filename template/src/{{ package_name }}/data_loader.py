@@ -94,12 +94,22 @@ def tokenise(
     max_length: int,
     prompt: str = "",
     split: str = "train",
+    starts: Sequence[int] = (),
 ) -> Tokenised:
     """Turn records into examples with labels.
 
     Conversations longer than `max_length` tokens are left out and counted. Documents are
     cut into blocks that overlap by one token, so that every token is predicted once; where
     every token is learned, a conversation counts as a document.
+
+    Args:
+        records: Of one split.
+        tokenizer: With a chat template.
+        objective: Decides what is learned.
+        max_length: Longest example in tokens.
+        prompt: System turn of conversations that have none.
+        split: Name of the split, for messages.
+        starts: Of each conversation the turn from which answers carry loss; (): the first.
 
     Raises:
         UserError: too many examples are over the length, or one has no token to learn from.
@@ -116,7 +126,8 @@ def tokenise(
             document = document or _text(tokenizer, with_system(record.messages, prompt), False)
             examples += _blocks(tokenizer, document, max_length)
             continue
-        ids, labels = label_conversation(tokenizer, with_system(record.messages, prompt), row)
+        messages = with_system(record.messages, prompt)
+        ids, labels = label_conversation(tokenizer, messages, row, starts[row] if starts else 0)
         if len(ids) > max_length:
             dropped += 1
             continue
@@ -158,9 +169,11 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
 
 
 def label_conversation(
-    tokenizer: Any, messages: Sequence[Message], row: int
+    tokenizer: Any, messages: Sequence[Message], row: int, start: int = 0
 ) -> tuple[list[int], list[int]]:
     """Return ids and labels: assistant turns and their end tokens are learned, nothing else.
+
+    Answers before turn `start` are solved examples, which carry no loss.
 
     The template is rendered up to each assistant turn and once more with it. The first text
     must be the beginning of the second, or the loss would fall on other tokens than those
@@ -188,7 +201,8 @@ def label_conversation(
         if answer_ids[-1] not in special_ids(tokenizer):
             raise UserError(_end_problem())
         ids += prompt_ids + answer_ids
-        labels += [IGNORED] * len(prompt_ids) + answer_ids
+        learned = answer_ids if turn >= start else [IGNORED] * len(answer_ids)
+        labels += [IGNORED] * len(prompt_ids) + learned
         done = after[:end]
     if not any(label != IGNORED for label in labels):
         raise UserError(_empty_problem(row))
