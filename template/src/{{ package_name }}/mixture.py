@@ -23,7 +23,7 @@ from .utils import sha256_json
 
 SETTING = "data.mixture"
 HELD_OUT = ("validation", "test")
-REPLAY = f"{SETTING}=[{{prepared: data/prepared_chat, weight: 0.1}}]"
+REPLAY = "data.mixture=[{prepared: data/prepared_chat, weight: 0.1}]"
 ROWS = "train.jsonl"
 
 
