@@ -20,9 +20,10 @@ from .plain_tokens import special_ids
 FOLDER = Path(__file__).parent / "chat_templates"
 AUTO, OWN, PLAIN = "auto", "own", "plain"
 SETTING = "model.chat_template"
-NO_THINKING = "{%- set enable_thinking = false %}"
+# Stands before a template of a model that can think.
+NO_THINKING = (FOLDER / "no_thinking.j2").read_text(encoding="utf-8").rstrip("\n")
 _MARKS = re.compile(
-    r"^[ \t]*\{%-?\s*(?:end)?generation\s*-?%\}\n|\{%-?\s*(?:end)?generation\s*-?%\}",
+    r"^[ \t]*[{]%-?\s*(?:end)?generation\s*-?%[}]\n|[{]%-?\s*(?:end)?generation\s*-?%[}]",
     re.MULTILINE,
 )
 
