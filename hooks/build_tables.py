@@ -30,6 +30,9 @@ CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70, 140, 405, 1000, 2
 NOMINAL_GB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 128, 141, 180, 192, 288)
 CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")
+# A frozen copy in 16 bit, with the margin of shapes that no published run checks
+REFERENCE_GIB = round(ladder.WIDE_FACTOR * footprint.BYTES["bf16"] * shapes.GB / footprint.GIB, 3)
+WHOLE_LOSS = {"masked_lm": 16}  # logits of all positions: counted as that many more tokens
 OFFERED = {name: row for name, row in footprint.TECHNIQUES.items() if row.offered}
 
 
@@ -51,22 +54,38 @@ def project_rows(name: str) -> ModuleType:
     return importlib.import_module(f"{alias}.{name}")
 
 
-def needs(shape: shapes.Shape, classes: Sequence[str]) -> dict[str, Any]:
-    """Need in GiB of each GPU: technique -> objective class -> sequence step -> GPU count."""
+def objective_class(name: str) -> dict[str, int]:
+    """What a class of objectives needs beyond learning the next token; see `needs`."""
+    sequences, references = footprint.OBJECTIVE_CLASSES[name]
+    return {"sequences": sequences * WHOLE_LOSS.get(name, 1), "references": references}
+
+
+def need_row(technique: str) -> str:
+    """Row of a model's needs in the table: techniques that train little share one."""
+    return "small" if technique in footprint.SMALL else technique
+
+
+def needs(shape: shapes.Shape) -> dict[str, list[list[float]]]:
+    """Need in GiB of each GPU to learn the next token: row -> sequence step -> GPU count.
+
+    Other objectives are derived in macros.jinja: `sequences` in a batch for each example count as
+    a longer one, and a reference is a copy of the weights where all of them are trained.
+    """
+    groups: dict[str, list[str]] = {}
+    for technique in OFFERED:
+        groups.setdefault(need_row(technique), []).append(technique)
+
+    def need(names: Sequence[str], length: int, gpus: int) -> float:
+        return max(
+            ladder.least_need_gib(shape, [name], "causal_lm", length, gpus) for name in names
+        )
+
     return {
-        technique: {
-            objective_class: [
-                [
-                    rounded_up(
-                        ladder.least_need_gib(shape, [technique], objective_class, length, gpus)
-                    )
-                    for gpus in GPUS
-                ]
-                for length in ladder.SEQUENCE_STEPS
-            ]
-            for objective_class in classes
-        }
-        for technique in OFFERED
+        row: [
+            [rounded_up(need(names, length, gpus)) for gpus in GPUS]
+            for length in ladder.SEQUENCE_STEPS
+        ]
+        for row, names in groups.items()
     }
 
 
@@ -111,17 +130,21 @@ def build() -> dict[str, Any]:
         "models": models,
         "seq": list(ladder.SEQUENCE_STEPS),
         "gpus": list(GPUS),
-        "techniques": {name: {"title": row.title} for name, row in OFFERED.items()},
+        "techniques": {
+            name: {"title": row.title, "need": need_row(name), "whole": row.trains_all}
+            for name, row in OFFERED.items()
+        },
         "objectives": {
             name: {"title": row.title, "reads": sorted(row.reads)}
             for name, row in objectives.items()
         },
         "formats": {name: {"title": row.doc, "kind": row.kind} for name, row in formats.items()},
         "objective_class": {name: planner.OBJECTIVES[name] for name in objectives},
-        "need": {row["id"]: needs(shapes.known_shape(row["id"]), classes) for row in models},
+        "classes": {name: objective_class(name) for name in classes},
+        "reference_gib": REFERENCE_GIB,  # of a billion weights
+        "need": {row["id"]: needs(shapes.known_shape(row["id"])) for row in models},
         "custom": {
-            f"{size:g}": needs(shapes.typical_shape(size * shapes.GB), classes)
-            for size in CUSTOM_BILLIONS
+            f"{size:g}": needs(shapes.typical_shape(size * shapes.GB)) for size in CUSTOM_BILLIONS
         },
         "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
         "cpu_custom": {

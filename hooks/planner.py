@@ -31,7 +31,9 @@ MOST_LOGITS = 2**26
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
-OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
+OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts", "mlm": "masked_lm", "seq2seq": "causal_lm"}
+OBJECTIVES |= dict.fromkeys(("classify", "multilabel", "token_classify", "contrastive"), "scores")
+OBJECTIVES |= {"distill": "distilled"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),
@@ -44,6 +46,7 @@ LIMITS |= dict.fromkeys(("seq_length", "num_nodes", "effective_batch_size", "lor
 LIMITS |= dict.fromkeys(("micro_batch", "accumulation", "cpu_threads"), (1, MANY))
 LIMITS |= {"num_gpus": (0, MANY), "rows": (0, 10**12), "lora_dropout": (0.0, 1.0)}
 LIMITS |= dict.fromkeys(("gpu_memory_gib", "ram_gib", "grid_g_co2_per_kwh"), (0.0, 1e6))
+LIMITS |= {"quantised_bytes": (0.0, 2.0)}
 LIMITS |= {"params": (1.0, 1e15), "tokens": (0.0, 1e18), "epochs": (1e-9, 1e6)}
 
 
@@ -52,7 +55,7 @@ class Plan:
     """Settings of a run (Hugging Face names), its predicted need, and a reason for each choice."""
 
     technique: str
-    quantisation: str  # "none" or "nf4"
+    quantisation: str  # "none", "nf4" or "int8"
     precision: str  # of the computation: "fp32", "bf16" or "fp16"
     weights: str  # dtype in which the base weights are loaded
     optim: str
@@ -147,7 +150,8 @@ def plan(
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
-    ram_gib: float | None = None, one_process: bool = False,
+    ram_gib: float | None = None, one_process: bool = False, quantised_bytes: float = 0.0,
+    teacher: str | None = None,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -167,6 +171,8 @@ def plan(
         prices: rows as in prices.toml; None: that table.
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
         one_process: no fix may need a launcher (more devices, offload).
+        quantised_bytes: of a weight where `technique` quantises the base; 0: those of its row.
+        teacher: id or folder of a frozen model that is held beside the trained one.
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -189,14 +195,15 @@ def plan(
     names = [
         n for n, t in footprint.TECHNIQUES.items()
         if technique == n
-        or (technique == "auto" and t.offered and (four_bit or not t.base_bytes))
+        or (technique == "auto" and t.auto and (four_bit or not t.base_bytes))
     ]
     names.sort(key=lambda name: (few or not gpu) and footprint.TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
-        lora_dropout,
+        lora_dropout, held_bytes=quantised_bytes * (shape.experts == 1),  # experts stay as they are
+        teacher=shapes.find_shape(teacher)[0] if teacher else None,
     )
     wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
@@ -216,6 +223,7 @@ def plan(
     total = batch * accumulates * world
     differs = "" if total == effective_batch_size else f"; {effective_batch_size} were asked for"
     four_bit_base = footprint.TECHNIQUES[run.technique].base_bytes > 0
+    rounding = ("int8" if quantised_bytes else "nf4") if four_bit_base else "none"
     divided = run.sharding in footprint.SHARED
     good = ladder.fits(run, machine)
     need = ladder.need_gib(run)
@@ -238,6 +246,9 @@ def plan(
         "sharding": f"{world} device(s), each with {'a part' if divided else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
+    if run.teacher:
+        frozen = footprint.teacher_bytes(run) / footprint.GIB
+        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen teacher in {computes}"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
@@ -262,7 +273,7 @@ def plan(
     lighter = [n for n in ("lora", "qlora") if n not in names]
     lighter = [n for n in lighter if four_bit or not footprint.TECHNIQUES[n].base_bytes]
     return Plan(
-        run.technique, "nf4" if four_bit_base else "none", computes,
+        run.technique, rounding, computes,
         run.weights, "adamw_torch" if run.optimiser == "deepspeed" else run.optimiser, batch,
         accumulates, run.checkpointing, run.chunked_loss, run.sharding,
         round(footprint.peak_gib(run), 2), round(need, 2), _band(run, machine), good,

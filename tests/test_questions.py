@@ -157,7 +157,7 @@ def test_minimal_profile_asks_name_and_domains_only(template: Path, tmp_path: Pa
 def test_one_card_decides_until_a_launcher_is_offered(render: Render) -> None:
     """Eight cards do not make a technique fit that one card cannot hold."""
     answers = {"model_size": "8B", "base_model": LLAMA_8B, "gpu_memory_gb": 24, "num_gpus": 8}
-    need = TABLE["need"][LLAMA_8B]["full"]["causal_lm"][TABLE["seq"].index(2048)][0]
+    need = TABLE["need"][LLAMA_8B]["full"][TABLE["seq"].index(2048)][0]
     assert need > TABLE["usable_factor"] * 24
     assert stored(render(**answers))["technique"] == "auto"
 

@@ -15,6 +15,7 @@ from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
 from .hardware import Plan
+from .low_rank import values_note
 from .objectives import OBJECTIVES
 from .planning import planned_shape
 from .techniques import TECHNIQUES
@@ -43,6 +44,8 @@ def trainer_arguments(
     rate, reason = learning_rate(config, plan)
     if settings.learning_rate == "auto":
         reasons["learning rate"] = reason
+    if TECHNIQUES[plan.technique].low_rank:
+        reasons |= values_note(config)
     micro = plan.per_device_train_batch_size
     arguments: dict[str, Any] = {
         "num_train_epochs": settings.num_train_epochs,
@@ -93,6 +96,20 @@ def _language_options(config: Config) -> dict[str, Any]:
 
 # Objective.options -> what only its trainer takes
 OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
+
+
+def trainer_inputs(
+    model: Any, args: Any, train: Any, validation: Any, tokenizer: Any, callbacks: list[Any]
+) -> dict[str, Any]:
+    """Return what every trainer of transformers and trl is made of, under their names."""
+    return {
+        "model": model,
+        "args": args,
+        "train_dataset": train,
+        "eval_dataset": validation,
+        "processing_class": tokenizer,
+        "callbacks": callbacks,
+    }
 
 
 def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:

@@ -128,7 +128,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if problems := list(_mixed_folders(config)):
         raise UserError(problems)
     config._source = {name: _source_of(name, sources) for name, _ in leaves(config)}
+    for name in _left_to_preset(values):
+        config._source[name] += f", preset {config.lora.preset}"
     return config
+
+
+def _left_to_preset(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings of low-rank adapters that the user left to the preset."""
+    for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"):
+        if (values.get("lora") or {}).get(name, "auto") == "auto":
+            yield f"lora.{name}"
 
 
 def _mixed_folders(config: Config) -> Iterator[Problem]:

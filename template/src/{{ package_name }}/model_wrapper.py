@@ -43,8 +43,9 @@ def load_base(
     Args:
         config: names the model.
         precision: number format of the weights, one of fp32, bf16, fp16.
-        quantised: hold the weights of linear layers in 4 bit (0.516 bytes each) and compute
-            with them in `precision`; embeddings, head and norms stay in `precision`.
+        quantised: hold the weights of linear layers as `model.quantisation` says, in 4 bit
+            (0.516 bytes each) or in 8 bit (1 byte), and compute with them in `precision`;
+            embeddings, head and norms stay in `precision`.
         device: cuda, mps or cpu; None: the one that is present.
         head: what the model must give out; None: what its configuration says. A head that the
             weights lack starts at random.
@@ -161,8 +162,8 @@ def _load(
     device = device or detect_device().kind
     if quantised:
         # Placed while it is read: the plain weights are never on the device as a whole.
-        four_bit = _four_bit(precision)
-        values |= {"quantization_config": four_bit, "device_map": {"": device}}
+        rounding = _rounding(settings.quantisation, precision)
+        values |= {"quantization_config": rounding, "device_map": {"": device}}
         model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
         model = loader.from_pretrained(source.path, **values).to(device)
@@ -190,10 +191,16 @@ def _stop_at_turns(model: Any, tokenizer: Any) -> None:
         settings.eos_token_id = [*(token for token in known if token is not None), end]
 
 
-def _four_bit(precision: str) -> Any:
-    """Return NF4 with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2)."""
+def _rounding(kind: str, precision: str) -> Any:
+    """Return how a base is rounded while it is read.
+
+    nf4: with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2). int8: each row
+    by its largest weight, inputs above 6 in full precision (LLM.int8, arXiv 2208.07339).
+    """
     from transformers import BitsAndBytesConfig
 
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

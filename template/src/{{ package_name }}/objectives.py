@@ -81,6 +81,17 @@ ROWS = (
         doc="Learns the language of documents or conversations; every token carries loss. The "
         "model may answer prompts worse afterwards: mix in conversations (data.mixture).",
     ),
+    Objective(
+        name="distill",
+        title="Distillation",
+        reads=frozenset({"messages"}),
+        head="causal_lm",
+        planner_class="distilled",
+        module="distillation:answers",
+        options="sft",
+        doc="Learns the answers of the data and what a larger model of the same tokenizer expects "
+        "at each of their tokens (distill.teacher, held frozen beside the model).",
+    ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
 

@@ -16,9 +16,10 @@ from . import hardware, machines, shapes
 from .config import Config
 from .devices import Device, detect_device
 from .errors import Problem, UserError
-from .footprint import Shape
+from .families import ATTENTION
+from .footprint import FAMILIES, Shape
 from .hardware import Plan
-from .model_source import find_installed
+from .model_source import find_installed, teacher_of
 from .settings_methods import METHODS
 from .utils import read_json, sha256_json, write_text
 
@@ -76,9 +77,9 @@ def make_plan(
     """
     planned_shape(config)  # an unknown model is named as such, not as a wrong value
     train, lora = config.train, config.lora
-    targets = lora.lora_target_modules
     on_gpu = device.kind == "cuda"
     model, params = planned_model(config)
+    teacher = planned_teacher(config)
     try:
         plan = hardware.plan(
             model,
@@ -100,13 +101,15 @@ def make_plan(
             optim=_unless_auto(train.optim),
             bf16=device.bf16,
             lora_r=lora.lora_r,
-            lora_targets=() if isinstance(targets, str) else targets,
+            lora_targets=planned_targets(config),
             lora_dropout=lora.lora_dropout,
             cpu_threads=os.cpu_count(),
             prices=own_prices(config),
             grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
             ram_gib=None if on_gpu else device.memory_gib,
             one_process=True,
+            quantised_bytes=quantised_bytes(config),
+            teacher=teacher,
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
@@ -164,6 +167,23 @@ def planned_model(config: Config) -> tuple[str, float | None]:
     return str(source.path) if source else name, params
 
 
+def planned_teacher(config: Config) -> str | None:
+    """Return the teacher as the planner is asked for it; None for objectives without one.
+
+    Raises:
+        UserError: no teacher is named, or its size is unknown.
+    """
+    if hardware.OBJECTIVES[config.objective] != "distilled":
+        return None
+    name, _ = planned_model(teacher_of(config))
+    try:
+        shapes.find_shape(name)
+    except ValueError as error:
+        fix = "use a model of models.toml, or a local folder with config.json"
+        raise UserError(Problem("distill.teacher", str(error), fix=fix)) from None
+    return name
+
+
 def planned_shape(config: Config) -> Shape:
     """Return the architecture that the plan counts with.
 
@@ -174,6 +194,27 @@ def planned_shape(config: Config) -> Shape:
         return shapes.find_shape(*planned_model(config))[0]
     except ValueError as error:
         raise _unknown_model(error) from None
+
+
+def quantised_bytes(config: Config) -> float:
+    """Return the bytes of a weight in 8 bit with its row's share of a scale; 0: as planned, 4 bit.
+
+    `auto` plans with 4 bit.
+    """
+    asked = (config.technique, config.model.quantisation)
+    return 1 + 4 / planned_shape(config).hidden if asked == ("qlora", "int8") else 0.0
+
+
+def planned_targets(config: Config) -> tuple[str, ...]:
+    """Return the matrices with an adapter as the memory formula names them; () for all."""
+    wanted = config.lora.lora_target_modules
+    if isinstance(wanted, str):
+        return ()
+    known = FAMILIES[planned_shape(config).family].matrices
+    short = dict(zip(ATTENTION, ("q", "k", "v", "o"), strict=True))
+    names = [short.get(name, name) for name in wanted]
+    fused = {"q", "k", "v"} if "qkv" in known else set()
+    return tuple(dict.fromkeys("qkv" if name in fused else name for name in names))
 
 
 def own_prices(config: Config) -> dict[str, Any]:

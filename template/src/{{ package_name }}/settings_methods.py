@@ -1,23 +1,45 @@
 """Settings of the techniques and objectives; a section is read by the rows that name it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
+from .lora_presets import PRESETS
 from .settings_base import Auto, Fraction, Positive, Section
 
 
-class Lora(Section):
-    """Size and place of the low-rank adapter."""
+def _of_preset(value: Any, info: ValidationInfo) -> Any:
+    """Return what the preset says where the file says `auto`."""
+    if value != "auto":
+        return value
+    preset = PRESETS[info.data.get("preset", "default")]  # a wrong one is a problem of its own
+    found = getattr(preset, str(info.field_name))
+    return list(found) if isinstance(found, tuple) else found
 
-    lora_r: Positive = 16
+
+_RANK = BeforeValidator(_of_preset, json_schema_input_type=Positive | Auto)
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_DROPOUT = BeforeValidator(_of_preset, json_schema_input_type=_Share | Auto)
+_PLACES = BeforeValidator(
+    _of_preset, json_schema_input_type=Literal["auto", "all-linear"] | list[str]
+)
+
+
+class Lora(Section):
+    """Size and place of the low-rank adapter; `auto` is what the preset says."""
+
+    preset: Literal["default", "conservative", "balanced", "aggressive"] = "default"
+    """Values that go together (docs/techniques.md); one that is written here wins."""
+    lora_r: Annotated[Positive, _RANK] = Field(default="auto", validate_default=True)
     """Rank of the update; memory and capacity grow with it."""
-    lora_alpha: Positive = 32
+    lora_alpha: Annotated[Positive, _RANK] = Field(default="auto", validate_default=True)
     """Scale of the update; the effect is lora_alpha / lora_r."""
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    lora_dropout: Annotated[_Share, _DROPOUT] = Field(default="auto", validate_default=True)
     """Share of adapter inputs that are dropped during training."""
-    lora_target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Layers that get an adapter: all-linear, or a list of module names."""
+    lora_target_modules: Annotated[Literal["all-linear"] | list[str], _PLACES] = Field(
+        default="auto", validate_default=True
+    )
+    """Layers with an adapter: all-linear, or roles (query, key, value, output) or module names."""
     use_rslora: bool = False
     """Scale by lora_alpha / sqrt(lora_r) instead, which keeps large ranks stable."""
     init_lora_weights: Literal["default", "pissa"] = "default"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arguments import trainer_arguments
+from .arguments import trainer_arguments, trainer_inputs
 from .config import Config
 from .data_loader import check_prepared, label_names
 from .devices import Device, detect_device
@@ -19,12 +19,19 @@ from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
+from .low_rank import save_adapter
 from .mixture import mixture_identity, replay_warning
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, model_settings, open_tokenizer
 from .objectives import OBJECTIVES
 from .packing import is_packed, packed_collator, row_lines
-from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
+from .quantised import (
+    PACKAGE,
+    as_trained,
+    merged_with_rounded_base,
+    requantised,
+    require_quantisation,
+)
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .runs import (
     CHECKPOINTS,
@@ -103,6 +110,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     write_json(run_dir / RECORD, record)
     trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
     record |= _count(trainer.model)
+    record["reasons"] |= technique.notes(trainer.model, config)
+    for name, note in technique.notes(trainer.model, config).items():
+        say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
     if test is not None:
@@ -112,6 +122,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if test is not None:
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
+    examples = splits["validation"].dataset if technique.quantised else []
+    scored = as_trained(trainer.model, examples)
     with timed(seconds, "save"):
         loaded.tokenizer.save_pretrained(run_dir)
         model = trainer.model
@@ -125,6 +137,10 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         elif technique.trainable == "adapter":
             model = model.merge_and_unload()
         _save_weights(model, run_dir)
+        if technique.quantised:
+            del model
+            record["requantised"] = requantised(config, plan, run_dir, labels, scored)
+            say(f"Merged and rounded again: {record['requantised']['note']}")
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
@@ -232,18 +248,15 @@ def build_trainer(
     args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
     if args.n_gpu > 1:
         args._n_gpu = 1  # the plan is for one GPU; torch would split batches over all
-    extras = training.extras(Start(config, model, loaded.tokenizer, loaded.labels))
+    validation = splits["validation"].dataset if validates else None
+    inputs = trainer_inputs(
+        model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
+    )
+    start = Start(config, model, loaded.tokenizer, loaded.labels)
+    extras = training.extras(start)
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
-    trainer = trainer_class(
-        model=model,
-        args=args,
-        train_dataset=splits["train"].dataset,
-        eval_dataset=splits["validation"].dataset if validates else None,
-        processing_class=loaded.tokenizer,
-        callbacks=callbacks,
-        **extras,
-    )
+    trainer = trainer_class(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:
@@ -285,7 +298,7 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
 
 
 def _save_adapter(model: Any, run_dir: Path) -> None:
-    model.save_pretrained(run_dir / ADAPTER)
+    save_adapter(model, run_dir / ADAPTER)
     (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
 
 
