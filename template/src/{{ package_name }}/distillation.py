@@ -25,7 +25,7 @@ FIX = "distil sequences instead: scripts/generate_data.py --make answers"
 
 def answers() -> Training:
     """Learn the answers of conversations, and the teacher's view of them (objective distill)."""
-    return Training(_tokenised, _classes, _extras)
+    return Training(_tokenised, _classes, _extras, shots=True)
 
 
 def _tokenised(records: Any, job: Job) -> Tokenised:
