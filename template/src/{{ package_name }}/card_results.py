@@ -118,6 +118,11 @@ def _notes(results: Json) -> Iterator[str]:
     overlap = results.get("overlap") or {}
     shown = ", ".join(f"{k}: {v['overlapping']} of {v['n']}" for k, v in overlap.items())
     yield f"- Items that overlap with the training data: {shown or 'unknown, not measured'}."
+    few_shot = results.get("few_shot", {})
+    if few_shot.get("k"):
+        yield f"- {few_shot['k']} solved examples of the same set stand before each question."
+    if few_shot.get("note"):
+        yield f"- Note: {few_shot['note']}."
     if overlap and results.get("overlap_unknown"):
         yield f"- Not compared with the training data: {', '.join(results['overlap_unknown'])}."
     unreadable = [

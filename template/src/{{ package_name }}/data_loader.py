@@ -12,6 +12,7 @@ from .heads import HEADS
 from .manifest import check_manifest
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
+from .plain_tokens import encode, encode_plain, shield, special_ids
 from .records import Message, Record
 from .splits import SPLITS
 from .training import Tokenised
@@ -75,12 +76,15 @@ def render_prompt(
 ) -> list[int]:
     """Return the token ids of a conversation, as the model saw them in training.
 
+    The names of special tokens in what a turn says are tokenised as plain text, so that no
+    content can end its turn and open another.
+
     Args:
         tokenizer: with a chat template.
         messages: turns in order.
         add_generation_prompt: end with the opening of an assistant turn.
     """
-    return _encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
+    return encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
 
 
 def tokenise(
@@ -90,12 +94,22 @@ def tokenise(
     max_length: int,
     prompt: str = "",
     split: str = "train",
+    starts: Sequence[int] = (),
 ) -> Tokenised:
     """Turn records into examples with labels.
 
     Conversations longer than `max_length` tokens are left out and counted. Documents are
     cut into blocks that overlap by one token, so that every token is predicted once; where
     every token is learned, a conversation counts as a document.
+
+    Args:
+        records: Of one split.
+        tokenizer: With a chat template.
+        objective: Decides what is learned.
+        max_length: Longest example in tokens.
+        prompt: System turn of conversations that have none.
+        split: Name of the split, for messages.
+        starts: Of each conversation the turn from which answers carry loss; (): the first.
 
     Raises:
         UserError: too many examples are over the length, or one has no token to learn from.
@@ -106,10 +120,14 @@ def tokenise(
     dropped = 0
     for row, record in enumerate(records):
         if not objective.assistant_only:
-            document = record.text or _text(tokenizer, with_system(record.messages, prompt), False)
+            if not record.text and not record.messages:
+                raise UserError(_empty_problem(row))
+            document = shield(tokenizer, record.text)
+            document = document or _text(tokenizer, with_system(record.messages, prompt), False)
             examples += _blocks(tokenizer, document, max_length)
             continue
-        ids, labels = label_conversation(tokenizer, with_system(record.messages, prompt), row)
+        messages = with_system(record.messages, prompt)
+        ids, labels = label_conversation(tokenizer, messages, row, starts[row] if starts else 0)
         if len(ids) > max_length:
             dropped += 1
             continue
@@ -136,7 +154,7 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     """
 
     def total(texts: Iterable[str]) -> int:
-        return sum(len(_encode(tokenizer, text)) for text in texts)
+        return sum(len(encode_plain(tokenizer, text)) for text in texts)
 
     if record.chosen or record.rejected:
         answers = (record.chosen, record.rejected)
@@ -147,13 +165,15 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     messages = with_system(record.messages, prompt)
     if objective.assistant_only:
         return len(label_conversation(tokenizer, messages, 0)[0])
-    return len(_encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
+    return len(encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
 
 
 def label_conversation(
-    tokenizer: Any, messages: Sequence[Message], row: int
+    tokenizer: Any, messages: Sequence[Message], row: int, start: int = 0
 ) -> tuple[list[int], list[int]]:
     """Return ids and labels: assistant turns and their end tokens are learned, nothing else.
+
+    Answers before turn `start` are solved examples, which carry no loss.
 
     The template is rendered up to each assistant turn and once more with it. The first text
     must be the beginning of the second, or the loss would fall on other tokens than those
@@ -178,10 +198,11 @@ def label_conversation(
             raise UserError(_empty_problem(row))
         prompt_ids = _continue(tokenizer, ids, done, before)
         answer_ids = _continue(tokenizer, ids + prompt_ids, before, after[:end])
-        if answer_ids[-1] not in _special_ids(tokenizer):
+        if answer_ids[-1] not in special_ids(tokenizer):
             raise UserError(_end_problem())
         ids += prompt_ids + answer_ids
-        labels += [IGNORED] * len(prompt_ids) + answer_ids
+        learned = answer_ids if turn >= start else [IGNORED] * len(answer_ids)
+        labels += [IGNORED] * len(prompt_ids) + learned
         done = after[:end]
     if not any(label != IGNORED for label in labels):
         raise UserError(_empty_problem(row))
@@ -194,17 +215,17 @@ def _continue(tokenizer: Any, ids: list[int], done: str, text: str) -> list[int]
     Where a token would straddle the border, the new part is tokenised by itself: at inference
     the prompt ends at the border as well.
     """
-    whole = _encode(tokenizer, text)
+    whole = encode(tokenizer, text)
     if whole[: len(ids)] == ids:
         return whole[len(ids) :]
-    return _encode(tokenizer, text[len(done) :])
+    return encode(tokenizer, text[len(done) :])
 
 
 def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
     """Render a conversation; where the template knows no system role (Gemma's, for one), the
     system text stands before the first user turn.
     """
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [{"role": m.role, "content": shield(tokenizer, m.content)} for m in messages]
     try:
         return _rendered(tokenizer, turns, add_generation_prompt)
     except TemplateError:
@@ -235,17 +256,8 @@ def _role_problem() -> Problem:
     return Problem("model.model_name_or_path", found, fix=fix)
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    # The template writes the special tokens itself.
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def _special_ids(tokenizer: Any) -> set[int]:
-    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-
-
 def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int], list[int]]]:
-    ids = [*_encode(tokenizer, text), tokenizer.eos_token_id]
+    ids = [*encode(tokenizer, text), tokenizer.eos_token_id]
     starts = range(0, len(ids) - 1, max_length - 1)
     return [(ids[start : start + max_length],) * 2 for start in starts]
 

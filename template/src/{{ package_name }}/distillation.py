@@ -15,7 +15,7 @@ from .footprint import DISTILLED_TILE
 from .heads import HEADS
 from .language_training import labelled_positions, language_classes, tokenised
 from .model_source import find_installed, resolve_model, teacher_of
-from .model_wrapper import load_base, load_tokenizer
+from .model_wrapper import load_base, load_tokenizer, model_settings
 from .objectives import IGNORED
 from .settings import Distill
 from .training import Job, Start, Tokenised, Training
@@ -25,13 +25,13 @@ FIX = "distil sequences instead: scripts/generate_data.py --make answers"
 
 def answers() -> Training:
     """Learn the answers of conversations, and the teacher's view of them (objective distill)."""
-    return Training(_tokenised, _classes, _extras)
+    return Training(_tokenised, _classes, _extras, shots=True)
 
 
 def _tokenised(records: Any, job: Job) -> Tokenised:
     if find_installed(teacher_of(job.config)):  # else it is fetched, and compared, when it loads
         source = resolve_model(teacher_of(job.config), setting="distill.teacher")
-        require_same_tokens(job.tokenizer, load_tokenizer(source, job.config.model))
+        require_same_tokens(job.tokenizer, load_tokenizer(source, model_settings(job.config)))
     return tokenised(records, job)
 
 

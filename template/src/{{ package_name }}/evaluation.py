@@ -21,6 +21,7 @@ from .data_loader import system_prompt
 from .devices import detect_device
 from .errors import Problem, UserError
 from .eval_sets import GUARD, SKILL, Task, load_tasks
+from .few_shot import mismatch, shown_items
 from .gates import gate_thresholds, judge_gates
 from .held_out import held_out_records, held_out_row, validation_loss
 from .items import TEXT
@@ -64,6 +65,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     with timed(asked.seconds, "statistics"):
         results = _results(config, tasks, base, tuned, baselines)
     results |= {
+        "few_shot": few_shot_facts(config, run_dir, tasks),
         "validation": validation_loss(run_dir),
         **_overlap(data, tasks),
         "benchmarks": [one.facts() for one in load_benchmarks(config)],
@@ -93,6 +95,8 @@ def check_run(config: Config, run_dir: Path) -> list[str]:
         f"answer {sum(len(task.items) for task in tasks)} items in {precision}: {sets}",
         f"compare {run_dir} with {source.name} ({source.origin}: {source.note})",
     ]
+    few_shot = few_shot_facts(config, run_dir, tasks)
+    lines += [f"warning: {few_shot['note']}"] if few_shot["note"] else []
     kinds = ", ".join(setting.kind for setting in config.eval.baselines)
     lines += [f"compare with further baselines: {kinds}"] if kinds else []
     return [*lines, f"write {RESULTS}, {ITEMS}, the card and the plot into {run_dir}"]
@@ -106,6 +110,15 @@ def evaluation_precision(config: Config, run_dir: Path) -> str:
         if choice in ("fp32", "bf16", "fp16"):
             return choice
     return "bf16" if detect_device().bf16 else "fp32"
+
+
+def few_shot_facts(config: Config, run_dir: Path, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return how many solved examples stand before each question, here and in training."""
+    record = run_dir / RECORD
+    trained = read_json(record).get("config", {}).get("few_shot_k") if record.is_file() else None
+    _, left_out = shown_items(tasks, config.few_shot_k)
+    note = mismatch(config.few_shot_k, trained)
+    return {"k": config.few_shot_k, "trained": trained, "left_out": left_out, "note": note}
 
 
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:

@@ -1,28 +1,47 @@
 """Training of causal language models on the next token: conversations and documents."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .data_loader import tokenise
+from .few_shot import fitting, shown_records
 from .objectives import IGNORED
 from .records import Record
 from .training import Job, Tokenised, Training
 
+READ = ("input_ids", "attention_mask", "position_ids")  # what the model takes of a batch
+
 
 def conversations() -> Training:
     """Learn the answers of conversations (objectives sft and chat)."""
-    return Training(tokenised, language_classes)
+    return Training(tokenised, language_classes, packs=True, shots=True)
 
 
 def documents() -> Training:
     """Learn every token of documents (objective pretrain)."""
-    return Training(tokenised, language_classes)
+    return Training(tokenised, language_classes, packs=True)
 
 
 def tokenised(records: Sequence[Record], job: Job) -> Tokenised:
-    """Return the examples of a split, as long as the settings allow (data_loader.tokenise)."""
-    length = job.config.train.max_length
-    return tokenise(records, job.tokenizer, job.objective, length, job.prompt, job.split)
+    """Return the examples of a split, as long as the settings allow (data_loader.tokenise).
+
+    With `few_shot_k`, solved examples stand before each.
+    """
+    length, k = job.config.train.max_length, job.config.few_shot_k
+    starts: list[int] = []
+    missing = 0
+    if k and job.examples:
+        fits = fitting(job.tokenizer, length)
+        seed = f"{job.config.train.seed} {job.split}"
+        records, starts, missing = shown_records(records, job.examples, k, seed, job.prompt, fits)
+        if missing:
+            wanted = k * len(records)
+            print(
+                f"{job.split}: {missing} of {wanted} solved examples are missing: no room or rows"
+            )
+    found = tokenise(records, job.tokenizer, job.objective, length, job.prompt, job.split, starts)
+    return replace(found, missing_shots=missing)
 
 
 def language_classes() -> tuple[Any, Any]:
@@ -72,18 +91,15 @@ def labelled_loss(
 
     Args:
         model: causal language model that takes `logits_to_keep`.
-        inputs: input_ids, attention_mask, labels, each of shape (batch, length).
+        inputs: input_ids, labels, and attention_mask or (packed rows) position_ids, each of shape
+            (batch, length).
         count: labelled tokens of the whole optimiser step; None: those of this batch.
     """
     from torch.nn.functional import cross_entropy
 
     kept, targets = labelled_positions(inputs["labels"])
-    logits = model(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        logits_to_keep=kept,
-        use_cache=False,
-    ).logits  # (batch, kept, vocabulary)
+    read = {name: value for name, value in inputs.items() if name in READ}
+    logits = model(**read, logits_to_keep=kept, use_cache=False).logits  # (batch, kept, vocabulary)
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
     total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")
     labelled = (targets != IGNORED).sum().clamp(min=1)

@@ -21,7 +21,7 @@ from .data_loader import count_tokens, system_prompt
 from .errors import Problem, UserError
 from .heads import HEADS
 from .model_source import find_installed
-from .model_wrapper import load_tokenizer
+from .model_wrapper import load_tokenizer, model_settings
 from .objectives import OBJECTIVES
 from .records import Message, Record, effective_policy
 
@@ -46,7 +46,7 @@ class Lengths:
         self.unit, self.tokenizer = ESTIMATED, ""
         if source is not None:
             self._tokenizer = load_tokenizer(
-                source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+                source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].generates
             )
             self.unit, self.tokenizer = TOKENS, source.name
         self._objective = OBJECTIVES[config.objective]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .adapters import Adapter, base_problem, read_adapter
+from .chat_templates import AUTO, OWN, Choice, choose_template, end_token
 from .config import Config
 from .devices import detect_device
 from .errors import Problem, UserError
@@ -17,28 +18,19 @@ from .objectives import OBJECTIVES
 from .settings import Model
 from .techniques import TECHNIQUES
 
-# For tokenizers that bring no chat template. Square brackets stand for braces.
-_PLAIN_TEMPLATE = (
-    "[% for message in messages %]"
-    "[% if message.role == 'assistant' %]"
-    "assistant: [[ message.content ]][[ eos_token ]]\n"
-    "[% else %]"
-    "[[ message.role ]]: [[ message.content ]]\n"
-    "[% endif %]"
-    "[% endfor %]"
-    "[% if add_generation_prompt %]assistant: [% endif %]"
-)
-PLAIN_TEMPLATE = _PLAIN_TEMPLATE.replace("[", "{").replace("]", "}")
-
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model in evaluation mode, its tokenizer, where they came from, names of its classes."""
+    """A model in evaluation mode, its tokenizer, where they came from, names of its classes.
+
+    `template` says which chat template the tokenizer has; None where it has none.
+    """
 
     model: Any
     tokenizer: Any
     source: ModelSource
     labels: tuple[str, ...] = ()
+    template: Choice | None = None
 
 
 def load_base(
@@ -69,7 +61,7 @@ def load_base(
         options["label2id"] = {label: number for number, label in enumerate(labels)}
     elif head is not None and head.name == "reward":
         options["num_labels"] = 1
-    loaded = _load(source, precision, config.model, quantised, device, head, options)
+    loaded = _load(source, precision, model_settings(config), quantised, device, head, options)
     loaded.labels = tuple(labels)
     return loaded
 
@@ -92,7 +84,7 @@ def load_tuned(path: Path, precision: str, config: Config | None = None) -> Load
     require_weights(path)
     if holds_model(path):
         source = ModelSource(path.name, path, "tuned", "result of a run")
-        return _load(source, precision, config.model if config else Model())
+        return _load(source, precision, with_own_template(config))
     adapter = read_adapter(path)
     config = config or Config()
     loaded = load_adapter_base(adapter, precision, config)
@@ -166,34 +158,73 @@ def with_own_tokenizer(loaded: LoadedModel, folder: Path, config: Config) -> Loa
     if (folder / "tokenizer_config.json").is_file():
         source = ModelSource(folder.name, folder, "tuned", "result of a run")
         converses = bool(loaded.tokenizer.chat_template)
-        loaded.tokenizer = load_tokenizer(source, config.model, converses)
+        loaded.tokenizer = load_tokenizer(source, with_own_template(config), converses)
     return loaded
 
 
+def with_own_template(config: Config | None) -> Model:
+    """Return the section `model` for a tuned model: its template is that of its training."""
+    settings = config.model if config else Model()
+    return settings.model_copy(update={"chat_template": OWN})
+
+
+def model_settings(config: Config) -> Model:
+    """Return the section `model`; a chat template that lies in the project by its full path."""
+    wanted = config.model.chat_template
+    path = config.path(wanted)
+    return config.model.model_copy(update={"chat_template": str(path)} if path.is_file() else {})
+
+
 def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True) -> Any:
+    """Load a tokenizer as open_tokenizer() does, without the reasons."""
+    return open_tokenizer(source, settings, converses)[0]
+
+
+def open_tokenizer(
+    source: ModelSource, settings: Model, converses: bool = True
+) -> tuple[Any, Choice | None]:
     """Load a tokenizer; with `converses` it gets a padding token and a chat template.
 
     Models that read plain text keep theirs as it is: many encoders have no end-of-text token.
+
+    Returns:
+        The tokenizer, and which template was chosen for it.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         source.path, local_files_only=True, trust_remote_code=settings.trust_remote_code
     )
-    return complete_tokenizer(tokenizer) if converses else tokenizer
+    if not converses:
+        return tokenizer, None
+    bare = settings.chat_template == OWN and not tokenizer.chat_template
+    # A run saves its template. A folder that somebody names as a baseline may have none.
+    wanted = AUTO if bare and source.origin == "tuned" else settings.chat_template
+    return tokenizer, complete_tokenizer(tokenizer, wanted)
 
 
-def complete_tokenizer(tokenizer: Any) -> Any:
-    """Add what training needs: a padding token and a chat template (saved with the model)."""
+def complete_tokenizer(tokenizer: Any, template: str = "auto") -> Choice:
+    """Add what training needs: a padding token and a chat template (saved with the model).
+
+    Args:
+        tokenizer: is changed.
+        template: setting `model.chat_template`.
+
+    Returns:
+        The template that was chosen, and why.
+
+    Raises:
+        UserError: there is no end-of-text token, or the template does not fit.
+    """
     if tokenizer.eos_token is None:
         fix = "choose a model whose tokenizer defines eos_token"
         raise UserError(Problem("tokenizer", "it has no end-of-text token", fix=fix))
     if tokenizer.pad_token is None:
         # Safe here: labels are written by us, so no real end token is masked as padding.
         tokenizer.pad_token = tokenizer.eos_token
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    return tokenizer
+    choice = choose_template(tokenizer, template)
+    tokenizer.chat_template = choice.text
+    return choice
 
 
 def torch_dtype(precision: str) -> Any:
@@ -230,11 +261,28 @@ def _load(
         model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
         model = loader.from_pretrained(source.path, **values).to(device)
-    tokenizer = load_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    tokenizer, template = open_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    if template is not None:
+        _stop_at_turns(model, tokenizer)
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return LoadedModel(model.eval(), tokenizer, source)
+    return LoadedModel(model.eval(), tokenizer, source, template=template)
+
+
+def _stop_at_turns(model: Any, tokenizer: Any) -> None:
+    """Let generation stop where the template ends an answer; this is saved with the model.
+
+    A base model stops at the end of a text only, and its tokenizer calls that eos_token.
+    """
+    end = end_token(tokenizer)
+    settings = getattr(model, "generation_config", None)
+    if end is None or settings is None:
+        return
+    declared = settings.eos_token_id
+    known = declared if isinstance(declared, list) else [declared]
+    if end not in known:
+        settings.eos_token_id = [*(token for token in known if token is not None), end]
 
 
 def _rounding(kind: str, precision: str) -> Any:

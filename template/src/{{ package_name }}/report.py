@@ -153,6 +153,8 @@ def _notes(results: dict[str, Any]) -> Iterator[str]:
     else:
         shown = ", ".join(f"{k} {v['overlapping']} of {v['n']}" for k, v in overlap.items())
         yield f"evaluation items that overlap with the training data: {shown or 'no set checked'}"
+    if note := results.get("few_shot", {}).get("note"):
+        yield f"warning: {note}"
     if overlap is not None and results.get("overlap_unknown"):
         names = ", ".join(results["overlap_unknown"])
         yield f"not compared with the training data, which was prepared before: {names}"

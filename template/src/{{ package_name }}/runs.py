@@ -144,6 +144,8 @@ def check_resume(then: dict[str, Any], now: dict[str, Any]) -> None:
     problems = [Problem(name, "changed since the run began", fix=fix) for name in changed]
     if _rows(then) != _rows(now):
         problems.append(Problem("prepared data", "not the data that the run began with", fix=fix))
+    if then["data"].get("mixed", []) != now["data"].get("mixed", []):
+        problems.append(Problem("data.mixture", "changed since the run began", fix=fix))
     if then["plan"]["technique"] != now["plan"]["technique"]:
         problems.append(Problem("technique", "another one is planned on this device", fix=fix))
     if then["effective_batch_size"] != now["effective_batch_size"]:

@@ -45,7 +45,13 @@ def item_messages(item: Item, system_prompt: str = "") -> list[Message]:
     options = [f"{x}. {text}" for x, text in zip(item.labels(), item.choices, strict=True)]
     parts = [item.context, item.question, "\n".join(options) if item.letters else None]
     user = Message("user", "\n\n".join(part for part in parts if part))
-    return [Message("system", system_prompt), user] if system_prompt else [user]
+    solved = [
+        Message(role, text)
+        for shot in item.shots
+        for role, text in zip(("user", "assistant"), shot, strict=True)
+    ]
+    system = [Message("system", system_prompt)] if system_prompt else []
+    return [*system, *solved, user]
 
 
 def prompt_tokens(tokenizer: Any, item: Item, system_prompt: str = "") -> list[int]:
@@ -65,10 +71,14 @@ def fitted_prompt(
 ) -> tuple[list[int], int]:
     """Return the prompt in at most `limit` tokens, and how many tokens that leaves out.
 
-    The beginning of the item's context is left out; what asks the question stays whole. Only
-    a prompt that is too long without any context loses its own beginning.
+    Solved examples are left out first, then the beginning of the item's context; what asks the
+    question stays whole. Only a prompt that is too long without any context loses its own
+    beginning.
     """
     whole = ids = prompt_tokens(tokenizer, item, system_prompt)
+    while len(ids) > limit and item.shots:
+        item = replace(item, shots=item.shots[1:])
+        ids = prompt_tokens(tokenizer, item, system_prompt)
     context = tokenizer(item.context or "", add_special_tokens=False).input_ids
     dropped = 0
     while len(ids) > limit and dropped < len(context):

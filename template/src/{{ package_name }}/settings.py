@@ -62,7 +62,7 @@ class Model(Section):
     quantisation: Literal["nf4", "int8"] = "nf4"
     """How a technique with a quantised base holds it: in 4 or in 8 bit."""
     chat_template: str = "auto"
-    """auto: the model's own, else that of its family; a name of chat_templates/, or a file."""
+    """auto: the model's own, else that of its family; own, a name of chat_templates/, or a file."""
 
 
 class Hardware(Section):

@@ -7,23 +7,25 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .adapters import PLACE, check_start, read_adapter, start_settings, write_record
 from .arguments import trainer_arguments, trainer_inputs
 from .config import Config
-from .data_loader import check_prepared, label_names, load_split, system_prompt
+from .data_loader import check_prepared, label_names
 from .devices import Device, detect_device
 from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
 from .low_rank import save_adapter
+from .mixture import mixture_identity, replay_warning
 from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, load_tokenizer, with_adapter
-from .objectives import IGNORED, OBJECTIVES
+from .model_wrapper import LoadedModel, load_base, model_settings, open_tokenizer, with_adapter
+from .objectives import OBJECTIVES
+from .packing import is_packed, packed_collator, row_lines
 from .quantised import (
     PACKAGE,
     as_trained,
@@ -44,10 +46,10 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
-from .training import Job, Start, Tokenised, training_of
+from .training import Start, Tokenised, training_of
+from .training_rows import counts, packed_splits, tokenise_splits
 from .utils import finite, timed, write_json
 
-FITTED = ("train", "validation")  # splits that a run looks at while it trains
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
 
@@ -66,6 +68,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     objective = OBJECTIVES[config.objective]
     require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
+    if warning := replay_warning(config, check_prepared(config)["kind"]):
+        say(warning)
     checkpoint = find_checkpoint(config)
     if checkpoint is not None:
         run_dir = checkpoint.parent.parent
@@ -85,18 +89,22 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         base = loaded.source
         record["started_from"] = check_start(config, base.name, base.path, labels)
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
+    if loaded.template is not None:
+        record["chat_template"] = loaded.template.as_dict()
+        say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     record["labels"] = list(labels)
     with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.tokenizer, labels)
+        splits = tokenise_splits(config, loaded.tokenizer, labels, say=say)
     for name, split in splits.items():
-        record["data"][name] = {
-            "examples": len(split.dataset),
-            "dropped_over_length": split.dropped,
-            "tokens": split.tokens,
-            "label_tokens": split.label_tokens,
-        }
+        record["data"][name] = counts(split)
+    if splits["train"].sources:
+        record["data"]["mixture"] = [*splits["train"].sources]
+    splits, packing = packed_splits(config, plan, splits, loaded.model)
+    for name, split in splits.items():
+        record["data"][name]["rows"] = len(split.dataset)
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, reasons = trainer_arguments(config, plan, device, *sizes)
+    reasons |= packing
     record["reasons"] |= reasons
     record["arguments"] = arguments
     for name, reason in reasons.items():
@@ -167,7 +175,8 @@ def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
         "device": device.as_dict(),
         "versions": _versions(TECHNIQUES[plan.technique].quantised),
         "code": code_state(config.root),
-        "data": {key: manifest[key] for key in ("outputs", "config_sha256", "scrubber")},
+        "data": {key: manifest[key] for key in ("outputs", "config_sha256", "scrubber")}
+        | {"mixed": mixture_identity(config)},
     }
 
 
@@ -182,42 +191,21 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(
-        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+    tokenizer, template = open_tokenizer(
+        source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].generates
     )
+    if template is not None:
+        lines.append(f"Chat template: {template.name} ({template.reason})")
     splits = tokenise_splits(config, tokenizer, label_names(config))
+    splits, reasons = packed_splits(config, plan, splits, None)
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
+    lines += [f"{name}: {reason}" for name, reason in reasons.items()]
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
-    first = splits["train"].dataset[0]
-    lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
-    for token, label in zip(first["input_ids"], first["labels"], strict=True):
-        mark = "learn" if label != IGNORED else "     "
-        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
+    lines.append("\nFirst row: a line per token; `learn` marks those that carry loss")
+    lines += row_lines(tokenizer, splits["train"].dataset[0])
     return "\n".join(lines)
-
-
-def tokenise_splits(
-    config: Config, tokenizer: Any, labels: tuple[str, ...] = (), names: Sequence[str] = FITTED
-) -> dict[str, Tokenised]:
-    """Return splits of the prepared data as the objective learns them.
-
-    Args:
-        config: names the data and the objective.
-        tokenizer: of the base.
-        labels: names of the classes, in the order of the model's outputs.
-        names: the splits.
-    """
-    objective = OBJECTIVES[config.objective]
-    training = training_of(objective)
-    prompt = system_prompt(config) if objective.assistant_only else ""
-    return {
-        name: training.tokenise(
-            load_split(config, name), Job(config, objective, tokenizer, prompt, labels, name)
-        )
-        for name in names
-    }
 
 
 def _test_split(config: Config, loaded: LoadedModel) -> Any:
@@ -272,7 +260,10 @@ def build_trainer(
         model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
     )
     start = Start(config, model, loaded.tokenizer, loaded.labels)
-    trainer = trainer_class(**inputs, **training.extras(start))
+    extras = training.extras(start)
+    if is_packed(splits["train"].dataset):
+        extras["data_collator"] = packed_collator(loaded.tokenizer)
+    trainer = trainer_class(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:

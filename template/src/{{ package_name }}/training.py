@@ -25,6 +25,7 @@ class Job:
         prompt: System prompt of conversations that have none; "" where none is wanted.
         labels: Names of the classes, in the order of the model's outputs; () without classes.
         split: train, validation or test, for messages.
+        examples: Records that solved examples are drawn from (few_shot.py); () without any.
     """
 
     config: Config
@@ -33,16 +34,28 @@ class Job:
     prompt: str = ""
     labels: tuple[str, ...] = ()
     split: str = "train"
+    examples: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """Examples as `datasets.Dataset`, held in memory only, and their counts."""
+    """Examples as `datasets.Dataset`, held in memory only, and their counts.
+
+    Attributes:
+        dataset: One row for each example, or for several once they are packed.
+        dropped: Examples that are over the length.
+        tokens: In all.
+        label_tokens: Of these, learned.
+        missing_shots: Solved examples for which there was no room or no row.
+        sources: Counts of each folder of `data.mixture`.
+    """
 
     dataset: Any
     dropped: int
     tokens: int
     label_tokens: int
+    missing_shots: int = 0
+    sources: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +106,16 @@ class Training:
         extras: (start) -> further keyword arguments of the trainer: data collator, metrics,
             reward functions, teacher, reference.
         score: (trainer, dataset) -> scores of a split, for objectives that test themselves.
+        packs: rows may hold several examples (packing.py).
+        shots: solved examples may stand before a question (few_shot.py); Job.examples are read.
     """
 
     tokenise: Callable[[Sequence[Record], Job], Tokenised]
     trainer_classes: Callable[[], tuple[Any, Any]]
     extras: Callable[[Start], dict[str, Any]] = _nothing
     score: Callable[[Any, Any], dict[str, float]] = trainer_scores
+    packs: bool = False
+    shots: bool = False
 
 
 def training_of(objective: Objective) -> Training:
