@@ -152,6 +152,7 @@ def new_parts(model: Any, head: Head) -> Iterator[str]:
     must be trained, and stored with it, or a reload would start at random again.
     """
     if head.task_type not in ("SEQ_CLS", "TOKEN_CLS"):
+        yield from getattr(model, "fresh_modules", ())  # set where the model was loaded
         return
     body = model.base_model_prefix
     for name, module in model.named_children():

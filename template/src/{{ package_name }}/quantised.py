@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .config import Config
+from .data_loader import label_names
 from .devices import Device, machine_memory
 from .errors import Problem, UserError
 from .footprint import BYTES, GIB
@@ -85,7 +86,8 @@ def merged_with_rounded_base(config: Config, precision: str, adapter: Path) -> A
     """
     from peft import PeftModel
 
-    base = load_base(config, precision, quantised=True, device="cpu").model.dequantize()
+    head, labels = HEADS[OBJECTIVES[config.objective].head], label_names(config)
+    base = load_base(config, precision, True, "cpu", head, labels).model.dequantize()
     return PeftModel.from_pretrained(base, adapter).merge_and_unload()
 
 

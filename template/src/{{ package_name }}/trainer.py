@@ -22,7 +22,7 @@ from .heads import HEADS
 from .low_rank import save_adapter
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer
-from .objectives import IGNORED, OBJECTIVES
+from .objectives import OBJECTIVES
 from .quantised import (
     PACKAGE,
     as_trained,
@@ -81,6 +81,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         )
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
+    if loaded.note:
+        record["reasons"]["head"] = loaded.note
+        say(f"head: {loaded.note}")
     with timed(seconds, "tokenise"):
         splits = tokenise_splits(config, loaded.tokenizer, labels)
     for name, split in splits.items():
@@ -107,6 +110,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
+    if objective.tests_itself and test is None:
+        record["reasons"]["test"] = "nothing is tested: the test split is empty"
+        say(record["reasons"]["test"])
     if test is not None:
         record["test"] = {"examples": len(test), "before": _scores(config, trainer, test)}
     with timed(seconds, "train"):
@@ -176,19 +182,15 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
     tokenizer = load_tokenizer(
-        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
+        source, config.model, HEADS[OBJECTIVES[config.objective].head].templated
     )
     splits = tokenise_splits(config, tokenizer, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
-    first = splits["train"].dataset[0]
-    lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
-    for token, label in zip(first["input_ids"], first["labels"], strict=True):
-        mark = "learn" if label != IGNORED else "     "
-        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
-    return "\n".join(lines)
+    show = training_of(OBJECTIVES[config.objective]).show
+    return "\n".join([*lines, "", *show(tokenizer, splits["train"].dataset[0])])
 
 
 def tokenise_splits(
