@@ -99,7 +99,7 @@ def load_tuned(path: Path, precision: str) -> LoadedModel:
 
 
 def base_kind(source: ModelSource, settings: Model) -> str:
-    """Return the row of heads.HEADS that a stored model belongs to; "" if it is not on this disk."""
+    """Return the row of heads.HEADS that a stored model belongs to, "" if it is not here."""
     from transformers import AutoConfig
 
     if not source.path.joinpath("config.json").is_file():
