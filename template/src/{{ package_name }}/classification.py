@@ -12,6 +12,7 @@ from .model_access import base_model
 from .objectives import IGNORED
 from .records import Record
 from .scored_training import (
+    aligned,
     binary_sum,
     collator,
     cross_entropy_sum,
@@ -184,8 +185,12 @@ def _word_extras(start: Start) -> dict[str, Any]:
         "data_collator": collator(start.tokenizer, per_token=True),
         "compute_loss_func": loss_function(cross_entropy_sum, start),
         "compute_metrics": partial(word_scores, start.labels),
-        "preprocess_logits_for_metrics": lambda out, _labels: first_logits(out).argmax(dim=-1),
+        "preprocess_logits_for_metrics": _chosen,
     }
+
+
+def _chosen(outputs: Any, labels: Any) -> Any:
+    return aligned(first_logits(outputs), labels).argmax(dim=-1)  # (rows, length)
 
 
 def one_label_scores(found: Any) -> dict[str, float]:

@@ -12,6 +12,7 @@ from .devices import detect_device
 from .errors import Problem, UserError
 from .heads import HEADS, Head
 from .model_access import MASKED, stored_kind
+from .model_parts import outer_parts
 from .model_source import ModelSource, require_weights, resolve_model
 from .settings import Model
 
@@ -170,7 +171,8 @@ def _load(
     device = device or detect_device().kind
     if quantised:
         # Placed while it is read: the plain weights are never on the device as a whole.
-        rounding = _rounding(settings.quantisation, precision)
+        plain = [] if head.generates else _outer_parts(loader, known)
+        rounding = _rounding(settings.quantisation, precision, plain)
         values |= {"quantization_config": rounding, "device_map": {"": device}}
     with _quiet():
         model, found = loader.from_pretrained(source.path, **values)
@@ -247,18 +249,28 @@ def _head_note(missing: Sequence[str], other: bool) -> str:
     return f"{', '.join(missing)} start at random: {why}"
 
 
-def _rounding(kind: str, precision: str) -> Any:
+def _outer_parts(loader: Any, config: Any) -> list[str]:
+    """Return the parts around the body, which are small, and may not be stored yet."""
+    import torch
+
+    with torch.device("meta"):
+        return [*outer_parts(loader.from_config(config))]
+
+
+def _rounding(kind: str, precision: str, plain: Sequence[str]) -> Any:
     """Return how a base is rounded while it is read.
 
     nf4: with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2). int8: each row
     by its largest weight, inputs above 6 in full precision (LLM.int8, arXiv 2208.07339).
+    `plain` names parts that are not rounded; none: only the layer that writes tokens is not.
     """
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=[*plain] or None)
     return BitsAndBytesConfig(
         load_in_4bit=True,
+        llm_int8_skip_modules=[*plain] or None,  # it holds for 4 bit as well
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch_dtype(precision),

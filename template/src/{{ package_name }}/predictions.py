@@ -53,7 +53,8 @@ def word_labels(loaded: LoadedModel, text: str) -> Labelled:
     """
     words = text.split()
     ids, firsts = word_pieces(loaded.tokenizer, words)
-    chances = _logits(loaded, _fitting(loaded, ids))[0].softmax(-1)  # (length, labels)
+    logits = _logits(loaded, _fitting(loaded, ids))[0, -len(ids) :]  # (length, labels)
+    chances = logits.softmax(-1)
     names = loaded.model.config.id2label
     found: Labelled = []
     for number, word in enumerate(words):

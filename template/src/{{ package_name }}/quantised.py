@@ -14,6 +14,7 @@ from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
 from .heads import HEADS
 from .low_rank import PISSA
+from .model_parts import merged
 from .model_wrapper import load_base
 from .objectives import OBJECTIVES
 from .planning import planned_shape, quantised_bytes
@@ -88,7 +89,7 @@ def merged_with_rounded_base(config: Config, precision: str, adapter: Path) -> A
 
     head, labels = HEADS[OBJECTIVES[config.objective].head], label_names(config)
     base = load_base(config, precision, True, "cpu", head, labels).model.dequantize()
-    return PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    return merged(PeftModel.from_pretrained(base, adapter))
 
 
 def as_trained(model: Any, rows: Any) -> Scored:

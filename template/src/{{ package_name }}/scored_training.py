@@ -67,7 +67,8 @@ def loss_function(loss_sum: LossSum, start: Start) -> Callable[..., Any]:
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return loss_sum(outputs["logits"], labels, smoothing) / max(count, 1)
+        logits = aligned(outputs["logits"], labels)
+        return loss_sum(logits, labels, smoothing) / max(count, 1)
 
     return loss
 
@@ -91,6 +92,16 @@ def collator(tokenizer: Any, per_token: bool = False) -> Callable[[Sequence[Any]
     return collate
 
 
+def aligned(logits: Any, labels: Any) -> Any:
+    """Return logits without positions that have no label: learned vectors before the input.
+
+    Args:
+        logits: shape (rows, vectors + length, classes), or (rows, classes).
+        labels: shape (rows, length), else (rows,) or (rows, classes).
+    """
+    return logits[:, -labels.shape[1] :] if logits.dim() == 3 else logits
+
+
 def first_logits(outputs: Any) -> Any:
     """Return the logits among what a model gave out beside its loss."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
@@ -103,7 +114,7 @@ def token_hits(outputs: Any, labels: Any) -> tuple[Any, Any]:
     """
     from torch.nn.functional import cross_entropy
 
-    logits = first_logits(outputs).float()  # (rows, length, vocabulary)
+    logits = aligned(first_logits(outputs), labels).float()  # (rows, length, vocabulary)
     nats = cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     return (logits.argmax(dim=-1) == labels).long(), nats
 

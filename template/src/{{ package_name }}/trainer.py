@@ -20,6 +20,7 @@ from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
 from .low_rank import save_adapter
+from .model_parts import merged
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tokenizer
 from .objectives import OBJECTIVES
@@ -133,7 +134,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             gc.collect()  # the trainer and the model refer to each other
             model = merged_with_rounded_base(config, plan.weights, run_dir / ADAPTER)
         elif technique.trainable == "adapter":
-            model = model.merge_and_unload()
+            model = merged(model)
         _save_weights(model, run_dir)
         if technique.quantised:
             del model
