@@ -245,8 +245,8 @@ def _modules(keys: Iterable[str]) -> tuple[str, ...]:
 def _head_note(missing: Sequence[str], other: bool) -> str:
     if not missing:
         return ""
-    why = "the stored head is for other labels" if other else "the stored model lacks them"
-    return f"{', '.join(missing)} start at random: {why}"
+    why = "the stored head is for other labels" if other else "not in the stored model"
+    return f"starts at random: {', '.join(missing)} ({why})"
 
 
 def _outer_parts(loader: Any, config: Any) -> list[str]:

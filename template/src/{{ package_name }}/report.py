@@ -96,7 +96,7 @@ def _tested_only(config: Config, run_dir: Path) -> str:
 def test_title(record: dict[str, Any]) -> str:
     """Return what the scores of the test split are, as a sentence."""
     new = record["reasons"].get("head")
-    chance = f" Before training: {new}." if new else ""
+    chance = f" The model before training {new}." if new else ""
     return f"Scores of the {record['test']['examples']} examples of the test split.{chance}"
 
 
