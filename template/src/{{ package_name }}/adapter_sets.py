@@ -275,7 +275,7 @@ def merge(config: Config, adapter: Adapter, out: Path) -> Path:
         loaded.model = None  # the plain weights need its room
         loaded.model = merged_with_rounded_base(config, precision, adapter.folder)
     else:
-        loaded.model = with_adapter(loaded.model, adapter).merge_and_unload()
+        loaded.model = merged(with_adapter(loaded.model, adapter))
     loaded.model.config.use_cache = True
     loaded.model.save_pretrained(out, max_shard_size="1000GB")
     with_own_tokenizer(loaded, adapter.folder.parent, config).tokenizer.save_pretrained(out)

@@ -94,8 +94,18 @@ def _language_options(config: Config) -> dict[str, Any]:
     }
 
 
+def _plain_options(_config: Config) -> dict[str, Any]:
+    """Arguments of transformers.TrainingArguments; the collators return what models read."""
+    return {
+        "include_num_input_tokens_seen": "non_padding",
+        "label_names": ["labels"],
+        "remove_unused_columns": False,
+    }
+
+
 # Objective.options -> what only its trainer takes
 OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
+OPTIONS |= {"plain": _plain_options}
 
 
 def trainer_inputs(

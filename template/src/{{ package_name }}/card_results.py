@@ -8,7 +8,7 @@ from typing import Any
 
 from .card_facts import Facts, Json
 from .metrics import METRICS
-from .report import benchmark_notes
+from .report import benchmark_notes, test_table, test_title
 
 SIDES = ("base", "tuned")
 
@@ -16,6 +16,11 @@ SIDES = ("base", "tuned")
 def results_section(facts: Facts) -> Iterator[str]:
     """Yield the lines of the section."""
     results = facts.results
+    if facts.record.get("test"):
+        yield test_title(facts.record)
+        yield ""
+        yield from table(*test_table(facts.record))
+        yield ""
     if not results:
         yield "Unknown: the run was not evaluated (`make evaluate`)."
         return

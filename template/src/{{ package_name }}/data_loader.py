@@ -80,11 +80,34 @@ def render_prompt(
     content can end its turn and open another.
 
     Args:
-        tokenizer: with a chat template.
+        tokenizer: with a chat template. Without one (T5) the turns are plain text, with the
+            special tokens that the tokenizer puts around a text.
         messages: turns in order.
         add_generation_prompt: end with the opening of an assistant turn.
     """
+    if not tokenizer.chat_template:
+        return list(tokenizer(plain_turns(messages)).input_ids)
     return encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
+
+
+def plain_turns(messages: Sequence[Message]) -> str:
+    """Return a conversation as plain text, for models that know no chat template.
+
+    The texts stand one below the other, the system prompt first, with blank lines between them.
+    Who speaks is written only where there is more than one speaker: a single question reads as
+    in the data such models were pre-trained on.
+    """
+    named = any(message.role == "assistant" for message in messages)
+    return "\n\n".join(
+        f"{turn.role}: {turn.content}" if named and turn.role != "system" else turn.content
+        for turn in messages
+    )
+
+
+def target_ids(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of a text that a decoder of its own learns to write; the last ends it."""
+    ids = list(tokenizer(text_target=text).input_ids)
+    return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 
 def tokenise(
@@ -132,7 +155,7 @@ def tokenise(
             dropped += 1
             continue
         examples.append((ids, labels))
-    _check_dropped(dropped, len(records), max_length, split)
+    check_dropped(dropped, len(records), max_length, split)
     if not examples and split == "train":
         fix = "look at data/prepared/report.json for what became of the rows"
         raise UserError(Problem("train split", "it holds no example", fix=fix))
@@ -160,9 +183,16 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
         answers = (record.chosen, record.rejected)
         longer = max(total(turn.content for turn in turns) for turns in answers)
         return total(turn.content for turn in record.messages) + longer
+    if record.kind == "labelled":
+        return len(tokenizer(record.texts()[0]).input_ids)
     if record.kind != "messages":
         return total(record.texts())
+    if not tokenizer.chat_template and not objective.assistant_only:
+        return total(["\n\n".join(record.texts())])
     messages = with_system(record.messages, prompt)
+    if not tokenizer.chat_template:  # encoder and decoder have the limit each
+        answer = target_ids(tokenizer, messages[-1].content)
+        return max(len(render_prompt(tokenizer, messages[:-1])), len(answer))
     if objective.assistant_only:
         return len(label_conversation(tokenizer, messages, 0)[0])
     return len(encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
@@ -262,7 +292,12 @@ def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int],
     return [(ids[start : start + max_length],) * 2 for start in starts]
 
 
-def _check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+def check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+    """Say how many examples are too long.
+
+    Raises:
+        UserError: more than MAX_DROPPED of them.
+    """
     if dropped:
         print(f"{split}: {dropped} of {total} examples exceed {max_length} tokens, left out")
     if dropped > MAX_DROPPED * total:

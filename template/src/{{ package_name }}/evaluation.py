@@ -23,12 +23,15 @@ from .errors import Problem, UserError
 from .eval_sets import GUARD, SKILL, Task, load_tasks
 from .few_shot import mismatch, shown_items
 from .gates import gate_thresholds, judge_gates
+from .heads import HEADS
 from .held_out import held_out_records, held_out_row, validation_loss
 from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
+from .model_access import MASKED
 from .model_source import resolve_model
-from .model_wrapper import load_base, load_tuned
+from .model_wrapper import base_kind, load_base, load_tuned
+from .objectives import OBJECTIVES
 from .records import Record
 from .report import RESULTS, data_report
 from .runs import RECORD, require_same_base
@@ -55,6 +58,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     """
     tasks, thresholds = _checked(config)
     require_same_base(config, run_dir)
+    _require_answers(config, run_dir)
     data = _data_of(config, run_dir)
     records = held_out_records(config) if data else []
     precision = evaluation_precision(config, run_dir)
@@ -88,6 +92,7 @@ def check_run(config: Config, run_dir: Path) -> list[str]:
     """
     tasks, _ = _checked(config)
     require_same_base(config, run_dir)
+    _require_answers(config, run_dir)
     sets = ", ".join(f"{task.name} ({len(task.items)})" for task in tasks)
     precision = evaluation_precision(config, run_dir)
     source = resolve_model(config, fetch=False)
@@ -142,6 +147,28 @@ def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     if problems:
         raise UserError(problems)
     return tasks, thresholds
+
+
+def _require_answers(config: Config, run_dir: Path) -> None:
+    """Refuse a run that evaluation sets cannot ask, or whose base they cannot.
+
+    Raises:
+        UserError: points to the scores that the run has of its own test split.
+    """
+    record = run_dir / RECORD
+    name = read_json(record).get("objective") if record.is_file() else None
+    if name not in OBJECTIVES:
+        return  # bare weights: what they are shows when they are loaded
+    head = HEADS[OBJECTIVES[name].head]
+    source = resolve_model(config, fetch=False)
+    found = ""
+    if not head.generates and name != "classify":
+        found = f"objective `{name}` gives {head.doc}, which no evaluation set asks for"
+    elif not head.generates and base_kind(source, config.model) == MASKED:
+        found = "the base is an encoder without a head for these labels: it has no answers"
+    if found:
+        fix = "see the scores of the run's own test split: make report, or `test` in " + RECORD
+        raise UserError(Problem(str(run_dir), found, fix=fix))
 
 
 def base_contender(asked: Asked) -> Contender:

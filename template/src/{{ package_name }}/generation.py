@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from .batches import by_length, left_pad, right_pad
 from .errors import Problem, UserError
-from .model_access import CLASSIFIER, SEQ2SEQ, context_length, is_prompt_learning, model_kind
+from .model_access import CAUSAL, SEQ2SEQ, context_length, is_prompt_learning, model_kind
 from .scoring import Advance
 
 # A model may reason although its template was told not to; a block without an end was cut off.
@@ -85,7 +85,7 @@ def generate(
     Raises:
         UserError: the model is a classifier, which writes no text.
     """
-    if model_kind(model) == CLASSIFIER:
+    if model_kind(model) not in (CAUSAL, SEQ2SEQ):
         fix = "leave sets with generated answers out of eval.sets"
         raise UserError(Problem("eval.sets", "a classifier is asked for texts", fix=fix))
     options = settings(model, tokenizer, max_new_tokens, **(sampling or {}))

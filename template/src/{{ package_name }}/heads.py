@@ -28,6 +28,11 @@ class Head:
     generates: bool
     doc: str
 
+    @property
+    def templated(self) -> bool:
+        """Its tokenizer writes conversations by a chat template; others read plain text."""
+        return self.generates and self.task_type != "SEQ_2_SEQ_LM"
+
 
 ROWS = (
     Head("causal_lm", "AutoModelForCausalLM", "CAUSAL_LM", False, True, "the next token"),

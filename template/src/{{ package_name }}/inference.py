@@ -10,6 +10,7 @@ from .config import Config
 from .data_loader import render_prompt, system_prompt, with_system
 from .errors import Problem, UserError
 from .generation import generate, settings
+from .model_access import SEQ2SEQ, model_kind
 from .model_wrapper import LoadedModel
 from .packs import load_packs
 from .records import Message
@@ -60,7 +61,8 @@ class Assistant:
         inputs = torch.tensor([ids], device=model.device)
         streamer = None
         if stream:
-            streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+            prompted = model_kind(model) != SEQ2SEQ  # the output repeats the prompt
+            streamer = TextStreamer(tokenizer, skip_prompt=prompted, skip_special_tokens=True)
         with torch.inference_mode(), self._adapter():
             output = model.generate(
                 input_ids=inputs,
@@ -68,7 +70,9 @@ class Assistant:
                 generation_config=self.settings,
                 streamer=streamer,
             )
-        return tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True).strip()
+        # A decoder's output begins with its start token, that of a causal model with the prompt.
+        known = 1 if model_kind(model) == SEQ2SEQ else len(ids)
+        return tokenizer.decode(output[0, known:], skip_special_tokens=True).strip()
 
     def reply_all(self, prompts: Sequence[str], batch_size: int = 8) -> list[str]:
         """Answer independent prompts in batches, greedily."""
@@ -172,7 +176,7 @@ def _prompt_of(line: str) -> str | None:
     return found if isinstance(found, str) and found.strip() else None
 
 
-def answer_lines(answers: Sequence[str]) -> Iterator[str]:
+def answer_lines(answers: Sequence[Any]) -> Iterator[str]:
     """Yield JSON lines of answers. The prompts, which nobody scrubbed, are not repeated."""
     for number, text in enumerate(answers, start=1):
         yield json.dumps({"prompt_number": number, "answer": text}, ensure_ascii=False) + "\n"

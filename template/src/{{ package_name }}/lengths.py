@@ -46,7 +46,7 @@ class Lengths:
         self.unit, self.tokenizer = ESTIMATED, ""
         if source is not None:
             self._tokenizer = load_tokenizer(
-                source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].generates
+                source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].templated
             )
             self.unit, self.tokenizer = TOKENS, source.name
         self._objective = OBJECTIVES[config.objective]

@@ -1,9 +1,15 @@
 """What kind of model this is, whatever adapter is wrapped around it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 CAUSAL, SEQ2SEQ, CLASSIFIER = "causal_lm", "seq2seq", "classifier"  # rows of heads.HEADS
-_CLASSIFIER = "ForSequenceClassification"
+TOKEN_CLASSIFIER, MASKED = "token_classifier", "masked_lm"
+_ENDINGS = {  # of class names, where the head decides; others tell by their configuration
+    "ForSequenceClassification": CLASSIFIER,
+    "ForTokenClassification": TOKEN_CLASSIFIER,
+    "ForMaskedLM": MASKED,
+}
 NO_LIMIT = 10**9  # tokenizers without a limit of their own name a larger number
 
 
@@ -13,17 +19,29 @@ def base_model(model: Any) -> Any:
 
 
 def model_kind(model: Any) -> str:
-    """Return how a model is asked: `causal_lm`, `seq2seq` or `classifier`."""
+    """Return how a model is asked: its row of heads.HEADS, by its class."""
     inner = base_model(model)
-    if type(inner).__name__.endswith(_CLASSIFIER):
-        return CLASSIFIER
-    return SEQ2SEQ if inner.config.is_encoder_decoder else CAUSAL
+    return _kind([type(inner).__name__], inner.config)
 
 
 def stored_kind(config: Any) -> str:
     """Return the kind of the model that a configuration in a model folder belongs to."""
-    if any(name.endswith(_CLASSIFIER) for name in config.architectures or ()):
-        return CLASSIFIER
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    found = _kind(config.architectures or (), config)
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    # An encoder that was stored without any head; a decoder of such a kind says that it is one.
+    return MASKED if found == CAUSAL and encoder and not _decodes(config) else found
+
+
+def _decodes(config: Any) -> bool:
+    return bool(getattr(config, "is_decoder", False))
+
+
+def _kind(classes: Sequence[str], config: Any) -> str:
+    for ending, kind in _ENDINGS.items():
+        if any(name.endswith(ending) for name in classes):
+            return kind
     return SEQ2SEQ if config.is_encoder_decoder else CAUSAL
 
 

@@ -152,15 +152,31 @@ def new_parts(model: Any, head: Head) -> Iterator[str]:
     must be trained, and stored with it, or a reload would start at random again.
     """
     if head.task_type not in ("SEQ_CLS", "TOKEN_CLS"):
+        yield from getattr(model, "fresh_modules", ())  # set where the model was loaded
         return
+    yield from outer_parts(model)
+
+
+def outer_parts(model: Any) -> Iterator[str]:
+    """Yield the parts with weights around the body of a model, and the pooler within it."""
     body = model.base_model_prefix
-    parts = {name: part for name, part in model.named_children() if name != body}
-    pooler = getattr(getattr(model, body, None), "pooler", None)
-    parts |= {"pooler": pooler} if pooler is not None else {}
-    for name, part in parts.items():
-        if name in ("classifier", "score"):  # peft takes them whole, whatever it is told
+    for name, module in model.named_children():
+        if name != body and any(True for _ in module.parameters()):
             yield name
-            continue
-        for inner, layer in part.named_modules():  # its merge needs layers, not groups of them
-            if any(True for _ in layer.parameters(recurse=False)):
-                yield f"{name}.{inner}".rstrip(".")
+    if getattr(getattr(model, body, None), "pooler", None) is not None:
+        yield f"{body}.pooler"
+
+
+def merged(model: Any) -> Any:
+    """Return plain weights with the adapter folded in.
+
+    Parts that were trained as a whole take the place of peft's wrappers first: its merge asks each
+    for a weight of its own (peft 0.21.2, IA3), which parts of several layers do not have.
+    """
+    from peft.utils import ModulesToSaveWrapper
+
+    found = [(n, m) for n, m in model.named_modules() if isinstance(m, ModulesToSaveWrapper)]
+    for name, wrapper in found:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, wrapper.modules_to_save["default"])
+    return model.merge_and_unload()

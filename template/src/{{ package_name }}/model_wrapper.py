@@ -1,7 +1,8 @@
 """How a model is loaded: class by its head, number format, quantisation, tokenizer."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from .config import Config
 from .devices import detect_device
 from .errors import Problem, UserError
 from .heads import HEADS, Head
-from .model_access import SEQ2SEQ, stored_kind
+from .model_access import MASKED, stored_kind
+from .model_parts import outer_parts
 from .model_source import ModelSource, holds_model, require_weights, resolve_model
 from .objectives import OBJECTIVES
 from .settings import Model
@@ -21,15 +23,22 @@ from .techniques import TECHNIQUES
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model in evaluation mode, its tokenizer, where they came from, names of its classes.
+    """A model in evaluation mode, with all that belongs to it.
 
-    `template` says which chat template the tokenizer has; None where it has none.
+    Attributes:
+        model: of the class that its head asks for.
+        tokenizer: complete.
+        source: where both came from.
+        labels: names of the classes, in the order of the outputs.
+        note: what became of the head; "" where the stored weights are used as they are.
+        template: which chat template the tokenizer has; None where it has none.
     """
 
     model: Any
     tokenizer: Any
     source: ModelSource
     labels: tuple[str, ...] = ()
+    note: str = ""
     template: Choice | None = None
 
 
@@ -50,12 +59,19 @@ def load_base(
             (0.516 bytes each) or in 8 bit (1 byte), and compute with them in `precision`;
             embeddings, head and norms stay in `precision`.
         device: cuda, mps or cpu; None: the one that is present.
-        head: what the model must give out; None: what its configuration says. A head that the
-            weights lack starts at random.
+        head: what the model must give out; None: what its configuration says. Weights that the
+            stored model lacks start at random, the same in every run with one `train.seed`.
         labels: names of the classes, for a head that has an output for each.
+
+    Raises:
+        UserError: the base cannot get this head.
     """
+    from transformers import set_seed
+
     source = resolve_model(config)
     options: dict[str, Any] = {}
+    if head is not None:
+        set_seed(config.train.seed)
     if labels and head is not None and head.labels:
         options["id2label"] = dict(enumerate(labels))
         options["label2id"] = {label: number for number, label in enumerate(labels)}
@@ -175,6 +191,16 @@ def model_settings(config: Config) -> Model:
     return config.model.model_copy(update={"chat_template": str(path)} if path.is_file() else {})
 
 
+def base_kind(source: ModelSource, settings: Model) -> str:
+    """Return the row of heads.HEADS that a stored model belongs to, "" if it is not here."""
+    from transformers import AutoConfig
+
+    if not source.path.joinpath("config.json").is_file():
+        return ""
+    trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    return stored_kind(AutoConfig.from_pretrained(source.path, **trusted))
+
+
 def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True) -> Any:
     """Load a tokenizer as open_tokenizer() does, without the reasons."""
     return open_tokenizer(source, settings, converses)[0]
@@ -183,9 +209,9 @@ def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True)
 def open_tokenizer(
     source: ModelSource, settings: Model, converses: bool = True
 ) -> tuple[Any, Choice | None]:
-    """Load a tokenizer; with `converses` it gets a padding token and a chat template.
+    """Load a tokenizer with a padding token; with `converses` it gets a chat template as well.
 
-    Models that read plain text keep theirs as it is: many encoders have no end-of-text token.
+    Models that read plain text need none, and many encoders have no end-of-text token.
 
     Returns:
         The tokenizer, and which template was chosen for it.
@@ -196,6 +222,8 @@ def open_tokenizer(
         source.path, local_files_only=True, trust_remote_code=settings.trust_remote_code
     )
     if not converses:
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token  # a causal model that scores whole texts
         return tokenizer, None
     bare = settings.chat_template == OWN and not tokenizer.chat_template
     # A run saves its template. A folder that somebody names as a baseline may have none.
@@ -249,25 +277,32 @@ def _load(
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a log file has no use for it
     trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
-    stored = stored_kind(transformers.AutoConfig.from_pretrained(source.path, **trusted))
-    head = head or HEADS[stored]
+    known = transformers.AutoConfig.from_pretrained(source.path, **trusted)
+    head = head or HEADS[stored_kind(known)]
     loader = getattr(transformers, head.auto_class)
+    _require_head(known, head, loader)
     values: dict[str, Any] = {"dtype": torch_dtype(precision), **trusted, **(options or {})}
+    other = _has_other_labels(known, head, values)
+    values |= {"output_loading_info": True, "ignore_mismatched_sizes": other}
     device = device or detect_device().kind
     if quantised:
         # Placed while it is read: the plain weights are never on the device as a whole.
-        rounding = _rounding(settings.quantisation, precision)
+        plain = [] if head.generates else _outer_parts(loader, known)
+        rounding = _rounding(settings.quantisation, precision, plain)
         values |= {"quantization_config": rounding, "device_map": {"": device}}
-        model: Any = _one_layout(loader.from_pretrained(source.path, **values))
-    else:
-        model = loader.from_pretrained(source.path, **values).to(device)
-    tokenizer, template = open_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    with _quiet():
+        model, found = loader.from_pretrained(source.path, **values)
+    model = _one_layout(model) if quantised else model.to(device)
+    missing = _new_head(model) if other else _modules(found["missing_keys"])
+    model.fresh_modules = missing  # adapters are stored with them: no other file holds them
+    tokenizer, template = open_tokenizer(source, settings, head.templated)
     if template is not None:
         _stop_at_turns(model, tokenizer)
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return LoadedModel(model.eval(), tokenizer, source, template=template)
+    note = _head_note(missing, other)
+    return LoadedModel(model.eval(), tokenizer, source, note=note, template=template)
 
 
 def _stop_at_turns(model: Any, tokenizer: Any) -> None:
@@ -285,18 +320,91 @@ def _stop_at_turns(model: Any, tokenizer: Any) -> None:
         settings.eos_token_id = [*(token for token in known if token is not None), end]
 
 
-def _rounding(kind: str, precision: str) -> Any:
+def _require_head(config: Any, head: Head, loader: Any) -> None:
+    """Refuse a base that cannot give out what the objective needs.
+
+    Raises:
+        UserError: transformers has no class for it, or an encoder is to write text.
+    """
+    own = getattr(config, "auto_map", None) or {}  # code that came with the model
+    if head.auto_class not in own and type(config) not in loader._model_mapping:
+        found = f"a {config.model_type} model, which transformers gives no such head"
+    elif head.generates and stored_kind(config) == MASKED:
+        found = "an encoder, which fills gaps and writes no text"
+    else:
+        return
+    fix = "another model, or another objective"
+    where = "model.model_name_or_path"
+    raise UserError(Problem(where, found, f"a model that can give out: {head.doc}", fix))
+
+
+def _has_other_labels(config: Any, head: Head, values: dict[str, Any]) -> bool:
+    """Say whether the stored model has a head of this kind, for other labels or another order."""
+    wanted = values.get("id2label")
+    return wanted is not None and stored_kind(config) == head.name and config.id2label != wanted
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from listing weights that are new or unused; LoadedModel.note says it."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _new_head(model: Any) -> tuple[str, ...]:
+    """Start everything beside the body anew and return the names of these modules."""
+    body = model.base_model_prefix
+    children = (name for name, part in model.named_children() if [*part.parameters()])
+    names = [name for name in children if name != body]
+    for name in names:
+        for module in model.get_submodule(name).modules():
+            for one in (module, *module.parameters(recurse=False)):
+                one._is_hf_initialized = False  # the mark that transformers sets on what it read
+            model._init_weights(module)
+    return tuple(names)
+
+
+def _modules(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules that parameters belong to, without those that lie in one of them."""
+    names = sorted({key.rpartition(".")[0] for key in keys})
+    return tuple(n for n in names if not any(n.startswith(f"{other}.") for other in names))
+
+
+def _head_note(missing: Sequence[str], other: bool) -> str:
+    if not missing:
+        return ""
+    why = "the stored head is for other labels" if other else "not in the stored model"
+    return f"starts at random: {', '.join(missing)} ({why})"
+
+
+def _outer_parts(loader: Any, config: Any) -> list[str]:
+    """Return the parts around the body, which are small, and may not be stored yet."""
+    import torch
+
+    with torch.device("meta"):
+        return [*outer_parts(loader.from_config(config))]
+
+
+def _rounding(kind: str, precision: str, plain: Sequence[str]) -> Any:
     """Return how a base is rounded while it is read.
 
     nf4: with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2). int8: each row
     by its largest weight, inputs above 6 in full precision (LLM.int8, arXiv 2208.07339).
+    `plain` names parts that are not rounded; none: only the layer that writes tokens is not.
     """
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=[*plain] or None)
     return BitsAndBytesConfig(
         load_in_4bit=True,
+        llm_int8_skip_modules=[*plain] or None,  # it holds for 4 bit as well
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch_dtype(precision),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .adapters import read_adapter
 from .config import Config
+from .data_loader import label_names
 from .devices import Device, machine_memory
 from .errors import Problem, UserError
 from .footprint import BYTES, GIB
@@ -14,6 +15,7 @@ from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
 from .heads import HEADS
 from .low_rank import PISSA
+from .model_parts import merged
 from .model_wrapper import load_adapter_base, load_base, with_adapter
 from .objectives import OBJECTIVES
 from .planning import planned_shape, quantised_bytes
@@ -86,7 +88,7 @@ def merged_with_rounded_base(config: Config, precision: str, adapter: Path) -> A
     """
     trained = read_adapter(adapter)
     base = load_adapter_base(trained, precision, config, device="cpu").model.dequantize()
-    return with_adapter(base, trained).merge_and_unload()
+    return merged(with_adapter(base, trained))
 
 
 def as_trained(model: Any, rows: Any) -> Scored:

@@ -8,6 +8,14 @@ from typing import Any
 
 LOG_NAME = "training_log.jsonl"
 CURVE_NAME = "loss_curve.png"
+SCORES = (  # of objectives that have them
+    "eval_accuracy",
+    "eval_macro_f1",
+    "eval_micro_f1",
+    "eval_exact_match",
+    "eval_entity_f1",
+    "eval_perplexity",
+)
 LOGGED = ("loss", "eval_loss", "eval_mean_token_accuracy", "learning_rate", "grad_norm")
 
 
@@ -60,6 +68,7 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
             now, row = time.perf_counter(), {"step": state.global_step, "epoch": logs.get("epoch")}
             for name in LOGGED:
                 row[name] = logs.get(name)
+            row |= {name: logs[name] for name in SCORES if name in logs}
             seen = state.num_input_tokens_seen
             is_step = "loss" in logs and now > self.clock
             rate = round((seen - self.tokens) / (now - self.clock), 1) if is_step else None

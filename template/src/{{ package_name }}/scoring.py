@@ -17,7 +17,7 @@ import torch
 
 from .causal_scoring import Advance, score_queries
 from .classifier_scoring import classify
-from .data_loader import render_prompt
+from .data_loader import render_prompt, target_ids
 from .errors import Problem, UserError
 from .items import Item
 from .model_access import CAUSAL, CLASSIFIER, SEQ2SEQ, context_length, model_kind
@@ -55,15 +55,8 @@ def item_messages(item: Item, system_prompt: str = "") -> list[Message]:
 
 
 def prompt_tokens(tokenizer: Any, item: Item, system_prompt: str = "") -> list[int]:
-    """Return the token ids of one item's prompt, up to where the answer begins.
-
-    A tokenizer without a chat template (T5) gets the turns as plain text, with the special
-    tokens that it puts around one.
-    """
-    messages = item_messages(item, system_prompt)
-    if not tokenizer.chat_template:
-        return list(tokenizer("\n\n".join(message.content for message in messages)).input_ids)
-    return render_prompt(tokenizer, messages, add_generation_prompt=True)
+    """Return the token ids of one item's prompt, up to where the answer begins."""
+    return render_prompt(tokenizer, item_messages(item, system_prompt))
 
 
 def fitted_prompt(
@@ -101,7 +94,7 @@ def label_tokens(tokenizer: Any, item: Item) -> list[list[int]]:
     if tokenizer.chat_template:
         result = _templated_labels(tokenizer, item)
     else:
-        result = [_plain_label(tokenizer, label) for label in item.labels()]
+        result = [target_ids(tokenizer, label)[:-1] for label in item.labels()]
     if not all(result) or len(set(map(tuple, result))) < len(result):
         found = f"its tokenizer cannot tell the labels of item {item.id} apart"
         fix = "use a model whose vocabulary has the letters of the labels, or reword the labels"

@@ -22,10 +22,11 @@ from .hardware import Plan
 from .heads import HEADS
 from .low_rank import save_adapter
 from .mixture import mixture_identity, replay_warning
+from .model_parts import merged
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, model_settings, open_tokenizer, with_adapter
 from .objectives import OBJECTIVES
-from .packing import is_packed, packed_collator, row_lines
+from .packing import is_packed, packed_collator
 from .quantised import (
     PACKAGE,
     as_trained,
@@ -93,6 +94,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         record["chat_template"] = loaded.template.as_dict()
         say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     record["labels"] = list(labels)
+    if loaded.note:
+        record["reasons"]["head"] = loaded.note
+        say(f"head: {loaded.note}")
     with timed(seconds, "tokenise"):
         splits = tokenise_splits(config, loaded.tokenizer, labels, say=say)
     for name, split in splits.items():
@@ -120,6 +124,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         say(f"{name}: {note}")
     say(f"Run folder: {run_dir}")
     test = _test_split(config, loaded) if objective.tests_itself else None
+    if objective.tests_itself and test is None:
+        record["reasons"]["test"] = "nothing is tested: the test split is empty"
+        say(record["reasons"]["test"])
     if test is not None:
         record["test"] = {"examples": len(test), "before": _scores(config, trainer, test)}
     with timed(seconds, "train"):
@@ -146,7 +153,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             say(f"Merged and rounded again: {record['requantised']['note']}")
         else:
             is_adapter = technique.trainable == "adapter"
-            _save_weights(model.merge_and_unload() if is_adapter else model, run_dir)
+            _save_weights(merged(model) if is_adapter else model, run_dir)
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     record |= {"status": "finished", "seconds": seconds}
     write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
@@ -192,7 +199,7 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
     tokenizer, template = open_tokenizer(
-        source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].generates
+        source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].templated
     )
     if template is not None:
         lines.append(f"Chat template: {template.name} ({template.reason})")
@@ -203,9 +210,8 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines += [f"{name}: {reason}" for name, reason in reasons.items()]
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
-    lines.append("\nFirst row: a line per token; `learn` marks those that carry loss")
-    lines += row_lines(tokenizer, splits["train"].dataset[0])
-    return "\n".join(lines)
+    show = training_of(OBJECTIVES[config.objective]).show
+    return "\n".join([*lines, "", *show(tokenizer, splits["train"].dataset[0])])
 
 
 def _test_split(config: Config, loaded: LoadedModel) -> Any:

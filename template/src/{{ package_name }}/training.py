@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .config import Config
-from .objectives import Objective
+from .objectives import IGNORED, Objective
 from .records import Record
 
 
@@ -83,12 +83,21 @@ def trainer_scores(trainer: Any, dataset: Any) -> dict[str, float]:
         found = trainer.evaluate(dataset, metric_key_prefix="test")
     finally:
         handler.callbacks = callbacks
-    timed = ("runtime", "per_second", "epoch")
+    timed = ("runtime", "per_second", "epoch", "preparation_time", "tokens_seen")
     return {
         name.removeprefix("test_"): float(value)
         for name, value in found.items()
         if isinstance(value, int | float) and not name.endswith(timed)
     }
+
+
+def shown_tokens(tokenizer: Any, example: dict[str, Any]) -> list[str]:
+    """Return an example as lines: its tokens, and which of them carry loss."""
+    lines = ["First example: a line per token; `learn` marks those that carry loss"]
+    for token, label in zip(example["input_ids"], example["labels"], strict=True):
+        mark = "learn" if label != IGNORED else "     "
+        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
+    return lines
 
 
 def _nothing(_start: Start) -> dict[str, Any]:
@@ -106,6 +115,7 @@ class Training:
         extras: (start) -> further keyword arguments of the trainer: data collator, metrics,
             reward functions, teacher, reference.
         score: (trainer, dataset) -> scores of a split, for objectives that test themselves.
+        show: (tokenizer, example) -> lines in which a person sees what is learned.
         packs: rows may hold several examples (packing.py).
         shots: solved examples may stand before a question (few_shot.py); Job.examples are read.
     """
@@ -114,6 +124,7 @@ class Training:
     trainer_classes: Callable[[], tuple[Any, Any]]
     extras: Callable[[Start], dict[str, Any]] = _nothing
     score: Callable[[Any, Any], dict[str, float]] = trainer_scores
+    show: Callable[[Any, dict[str, Any]], list[str]] = shown_tokens
     packs: bool = False
     shots: bool = False
 
