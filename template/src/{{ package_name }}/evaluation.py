@@ -22,12 +22,14 @@ from .devices import detect_device
 from .errors import Problem, UserError
 from .eval_sets import GUARD, SKILL, Task, load_tasks
 from .gates import gate_thresholds, judge_gates
+from .heads import HEADS
 from .held_out import held_out_records, held_out_row, validation_loss
 from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
 from .model_source import resolve_model
 from .model_wrapper import LoadedModel, load_base, load_tuned
+from .objectives import OBJECTIVES
 from .records import Record
 from .report import RESULTS, data_report
 from .runs import RECORD, require_same_base
@@ -52,6 +54,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
         UserError: a set, an item, a gate, a baseline or the goal is wrong; every problem is
             listed.
     """
+    _require_answers(run_dir)
     tasks, thresholds = _checked(config)
     require_same_base(config, run_dir)
     data = _data_of(config, run_dir)
@@ -84,6 +87,7 @@ def check_run(config: Config, run_dir: Path) -> list[str]:
     Raises:
         UserError: what would stop the evaluation before its first answer.
     """
+    _require_answers(run_dir)
     tasks, _ = _checked(config)
     require_same_base(config, run_dir)
     sets = ", ".join(f"{task.name} ({len(task.items)})" for task in tasks)
@@ -122,6 +126,20 @@ def load_run(config: Config, run_dir: Path, precision: str) -> LoadedModel:
     loaded = load_base(config, precision)
     loaded.model = PeftModel.from_pretrained(loaded.model, adapter).eval()
     return loaded
+
+
+def _require_answers(run_dir: Path) -> None:
+    """Refuse a run whose model neither writes nor chooses among labels."""
+    record = run_dir / RECORD
+    name = read_json(record).get("objective") if record.is_file() else None
+    objective = OBJECTIVES.get(name or "")
+    if objective is None:
+        return
+    head = HEADS[objective.head]
+    if not head.generates and not head.labels:
+        found = f"its model gives {head.doc}, so it answers no evaluation set"
+        fix = f"`test` in {record} has its scores on the test split, before and after training"
+        raise UserError(Problem(f"objective {name}", found, fix=fix))
 
 
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:

@@ -45,9 +45,8 @@ class Lengths:
         self._tokenizer: Any = None
         self.unit, self.tokenizer = ESTIMATED, ""
         if source is not None:
-            self._tokenizer = load_tokenizer(
-                source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
-            )
+            head = HEADS[OBJECTIVES[config.objective].head]
+            self._tokenizer = load_tokenizer(source, config.model, head.generates or head.converses)
             self.unit, self.tokenizer = TOKENS, source.name
         self._objective = OBJECTIVES[config.objective]
         self._prompt = system_prompt(config) if self._objective.assistant_only else ""

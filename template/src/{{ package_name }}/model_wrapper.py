@@ -140,7 +140,8 @@ def _load(
         model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
         model = loader.from_pretrained(source.path, **values).to(device)
-    tokenizer = load_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    converses = (head.generates and stored != SEQ2SEQ) or head.converses
+    tokenizer = load_tokenizer(source, settings, converses)
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id

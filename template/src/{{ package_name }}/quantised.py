@@ -10,7 +10,9 @@ from .errors import Problem, UserError
 from .footprint import BYTES, GIB
 from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
+from .heads import HEADS
 from .model_wrapper import load_base
+from .objectives import OBJECTIVES
 from .planning import planned_shape
 from .techniques import TECHNIQUES
 
@@ -66,5 +68,7 @@ def merged_with_rounded_base(config: Config, precision: str, adapter: Path) -> A
     """
     from peft import PeftModel
 
-    base = load_base(config, precision, quantised=True, device="cpu").model.dequantize()
+    head = HEADS[OBJECTIVES[config.objective].head]
+    loaded = load_base(config, precision, quantised=True, device="cpu", head=head)
+    base = loaded.model.dequantize()
     return PeftModel.from_pretrained(base, adapter).merge_and_unload()

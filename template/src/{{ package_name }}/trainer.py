@@ -53,6 +53,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         fix = "start it without torchrun or accelerate launch"
         raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
+    from transformers import set_seed
+
     seconds: dict[str, float] = {}
     device, technique = detect_device(), TECHNIQUES[plan.technique]
     objective = OBJECTIVES[config.objective]
@@ -68,6 +70,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             return run_dir
         record["run"], record["created"] = before["run"], before["created"]
     with timed(seconds, "load"):
+        set_seed(config.train.seed)  # a head that the weights lack starts at random
         labels = label_names(config)
         loaded = load_base(
             config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels
@@ -159,9 +162,8 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(
-        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
-    )
+    head = HEADS[OBJECTIVES[config.objective].head]
+    tokenizer = load_tokenizer(source, config.model, head.generates or head.converses)
     splits = tokenise_splits(config, tokenizer, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
@@ -169,10 +171,26 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
     first = splits["train"].dataset[0]
     lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
-    for token, label in zip(first["input_ids"], first["labels"], strict=True):
-        mark = "learn" if label != IGNORED else "     "
+    for token, learned in _marked(first):
+        mark = "learn" if learned else "     "
         lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
     return "\n".join(lines)
+
+
+def _marked(example: dict[str, Any]) -> list[tuple[int, bool]]:
+    """Return the tokens of an example in the order of its columns, and which ones carry loss.
+
+    Columns end in `_ids`; what carries loss says a column `labels`, or one that ends in `_mask`.
+    """
+    if "labels" in example:
+        marks = [label != IGNORED for label in example["labels"]]
+        return list(zip(example["input_ids"], marks, strict=True))
+    found: list[tuple[int, bool]] = []
+    for name, ids in example.items():
+        if name.endswith("_ids"):
+            mask = example.get(name.removesuffix("_ids") + "_mask")
+            found += [(token, bool(mask and mask[at])) for at, token in enumerate(ids)]
+    return found
 
 
 def tokenise_splits(
