@@ -195,7 +195,7 @@ def lend_answers(dataset: Any, batch: int) -> Any:
     """Add the columns KL_completion_ids and KL_completion_mask: an answer of another row.
 
     Within each batch the answers move on by one, so that those which estimate the divergence
-    are the answers of the batch (KTO, section 4.1). A batch of one row, at the end of a split,
+    are the answers of the batch (arXiv 2402.01306). A batch of one row, at the end of a split,
     borrows from the row before it: its own answer would cancel its reward.
     """
     size = len(dataset)

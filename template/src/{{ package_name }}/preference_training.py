@@ -94,13 +94,14 @@ class Compared(OwnTokens):
 @contextmanager
 def _copied_plainly(model: Any) -> Iterator[None]:
     """Keep a second adapter from being made by PiSSA, which would change the base once more."""
-    config = getattr(model, "peft_config", {}).get("default")
-    made = getattr(config, "init_lora_weights", None)
-    if made is not None:
-        config.init_lora_weights = True
+    adapter = getattr(model, "peft_config", {}).get("default")
+    made = getattr(adapter, "init_lora_weights", True)
+    if adapter is None or made is True:
+        yield
+        return
+    adapter.init_lora_weights = True
     yield
-    if made is not None:
-        config.init_lora_weights = made
+    adapter.init_lora_weights = made
 
 
 def _settle_reference(model: Any, keep: bool) -> None:
