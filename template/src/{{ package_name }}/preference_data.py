@@ -84,7 +84,9 @@ def tokenise_rated(records: Sequence[Record], job: Job) -> Tokenised:
     """Return single answers: prompt_ids, completion_ids, completion_mask, label (good or not).
 
     A pair counts as a good and a bad answer. The order is drawn once from the seed, because the
-    trainer reads these examples in order: neighbours lend each other their answers.
+    trainer reads these examples in order: neighbours lend each other their answers. Good and
+    bad ones are spread evenly, since a batch of one kind alone teaches next to nothing: its
+    rewards and the divergence that they are compared with rise together.
 
     Raises:
         UserError: too many answers are too long, none is left, or all are good or all bad.
@@ -104,8 +106,7 @@ def tokenise_rated(records: Sequence[Record], job: Job) -> Tokenised:
                 continue
             for name, value in zip(names, (prompt, answer, mask, good), strict=True):
                 columns[name].append(value)
-    order = list(range(len(columns["label"])))
-    random.Random(job.config.train.seed).shuffle(order)
+    order = _mixed(columns["label"], job.config.train.seed)
     columns = {name: [values[at] for at in order] for name, values in columns.items()}
     both = (*columns["prompt_ids"], *columns["completion_ids"])
     learned = sum(map(sum, columns["completion_mask"]))
@@ -114,6 +115,16 @@ def tokenise_rated(records: Sequence[Record], job: Job) -> Tokenised:
     if job.split == "train":
         _say_balance(columns["label"], job)
     return found
+
+
+def _mixed(labels: Sequence[bool], seed: int) -> list[int]:
+    """Return places in a random order in which both labels are spread evenly."""
+    places: list[tuple[float, int]] = []
+    for label in (True, False):
+        same = [at for at, one in enumerate(labels) if one == label]
+        random.Random(seed + label).shuffle(same)
+        places += [((rank + 0.5) / len(same), at) for rank, at in enumerate(same)]
+    return [at for _, at in sorted(places)]
 
 
 def _tokenised(
