@@ -81,7 +81,14 @@ def trainer_arguments(
         best: str = settings.metric_for_best_model
         best = objective.best_metric if best == "auto" else best
         arguments |= {"metric_for_best_model": best, "greater_is_better": not best.endswith("loss")}
+    if micro < objective.smallest_batch:
+        fix = "set it, with a smaller train.max_length if memory is short"
+        where = "train.per_device_train_batch_size"
+        found = f"{micro}; {objective.name} compares the answers of a batch"
+        raise UserError(Problem(where, found, f"at least {objective.smallest_batch}", fix))
     arguments |= OPTIONS[objective.options](config)
+    if arguments.get("disable_dropout"):
+        reasons["dropout"] = "off: model and reference must differ by what was learned alone"
     return _with_extra(config, arguments), reasons
 
 
@@ -103,9 +110,79 @@ def _plain_options(_config: Config) -> dict[str, Any]:
     }
 
 
+def _dpo_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl.DPOConfig."""
+    settings = _preferences(config, "beta", "loss_type", "label_smoothing")
+    robust, smoothed = settings["loss_type"] == "robust", settings["label_smoothing"] > 0
+    if robust != smoothed:
+        found = f"{settings['label_smoothing']} with loss_type {settings['loss_type']}"
+        allowed = "above 0 with robust, 0 with the others"
+        raise UserError(Problem("preference.label_smoothing", found, allowed))
+    return settings | {"loss_type": [settings["loss_type"]]} | _compared_options(config)
+
+
+def _kto_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl.KTOConfig."""
+    settings = _preferences(config, "beta", "desirable_weight", "undesirable_weight")
+    order = {"loss_type": "kto", "train_sampling_strategy": "sequential"}
+    return settings | order | _compared_options(config)
+
+
+def _compared_options(config: Config) -> dict[str, Any]:
+    """Arguments of trainers with a reference; examples hold tokens, and none is too long."""
+    return {
+        "max_length": None,
+        "disable_dropout": True,
+        "precompute_ref_log_probs": False,
+        "remove_unused_columns": False,
+        "include_num_input_tokens_seen": "non_padding",
+        "trust_remote_code": config.model.trust_remote_code,
+    }
+
+
+def _orpo_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl's ORPOConfig; without a length it would warn and never use its own."""
+    return {
+        **_preferences(config, "beta"),
+        "max_length": config.train.max_length,
+        "disable_dropout": False,
+        "remove_unused_columns": False,
+        "include_num_input_tokens_seen": "non_padding",
+    }
+
+
+def _reward_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl.RewardConfig."""
+    return {
+        **_preferences(config),
+        "max_length": None,
+        "disable_dropout": False,
+        "include_num_input_tokens_seen": "non_padding",
+    }
+
+
+def _preferences(config: Config, *names: str) -> dict[str, Any]:
+    """Return values of the section `preference`; refuse others that were changed in vain."""
+    section = config.preference
+    problems = [
+        Problem(f"preference.{name}", f"objective {config.objective} does not read it")
+        for name, field in type(section).model_fields.items()
+        if name not in names and getattr(section, name) != field.default
+    ]
+    if problems:
+        raise UserError(problems)
+    return {name: getattr(section, name) for name in names}
+
+
 # Objective.options -> what only its trainer takes
-OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
-OPTIONS |= {"plain": _plain_options}
+OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "sft": _language_options,
+    "dpo": _dpo_options,
+    "orpo": _orpo_options,
+    "kto": _kto_options,
+    "reward": _reward_options,
+    "plain": _plain_options,
+}
 
 
 def trainer_inputs(
@@ -131,7 +208,11 @@ def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
     small = shape.params < SMALL_MODEL
     rate = row.small_learning_rate if small else row.learning_rate
     size = f"{'below' if small else 'from'} {SMALL_MODEL / 1e6:.0f}M weights"
-    return rate, f"{rate:g}, usual for {plan.technique} with a model {size}"
+    usual = f"usual for {plan.technique} with a model {size}"
+    share = OBJECTIVES[config.objective].rate_share
+    if share == 1:
+        return rate, f"{rate:g}, {usual}"
+    return rate * share, f"{rate * share:g}: {share:g} of {rate:g}, {usual}, for {config.objective}"
 
 
 def total_steps(config: Config, plan: Plan, examples: int) -> int:

@@ -15,6 +15,11 @@ def why_not(objective: Objective, technique: Technique) -> str:
             f"`{technique.name}` puts learned vectors before the input, which peft does not do "
             f"for a model that gives {head.doc} (`{objective.name}`)."
         )
+    if technique.prompts and head.last_token:
+        return (
+            f"`{technique.name}` hands vectors to the model instead of token ids, so that it "
+            f"cannot find the last token, where it gives {head.doc} (`{objective.name}`)."
+        )
     return ""
 
 

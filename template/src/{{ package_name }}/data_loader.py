@@ -156,9 +156,7 @@ def tokenise(
             continue
         examples.append((ids, labels))
     check_dropped(dropped, len(records), max_length, split)
-    if not examples and split == "train":
-        fix = "look at data/prepared/report.json for what became of the rows"
-        raise UserError(Problem("train split", "it holds no example", fix=fix))
+    check_present(len(examples), split)
     columns = {"input_ids": [e[0] for e in examples], "labels": [e[1] for e in examples]}
     tokens = sum(len(ids) for ids in columns["input_ids"])
     learned = sum(sum(label != IGNORED for label in labels) for labels in columns["labels"])
@@ -170,8 +168,8 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
 
     Args:
         tokenizer: with a chat template.
-        record: of any kind. A preference counts as its prompt with the longer answer, which
-            are trained on one after the other; others without turns as the sum of their texts.
+        record: of any kind. Judged answers count as the prompt with the longer of them; records
+            without turns as the sum of their texts.
         objective: decides whether a conversation or its text is learned.
         prompt: system prompt of conversations that have none.
     """
@@ -180,9 +178,9 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
         return sum(len(encode_plain(tokenizer, text)) for text in texts)
 
     if record.chosen or record.rejected:
-        answers = (record.chosen, record.rejected)
-        longer = max(total(turn.content for turn in turns) for turns in answers)
-        return total(turn.content for turn in record.messages) + longer
+        asked = with_system(record.messages, prompt)
+        answers = [turns for turns in (record.chosen, record.rejected) if turns]
+        return max(len(label_conversation(tokenizer, [*asked, *one], 0)[0]) for one in answers)
     if record.kind == "labelled":
         return len(tokenizer(record.texts()[0]).input_ids)
     if record.kind != "messages":
@@ -292,11 +290,22 @@ def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int],
     return [(ids[start : start + max_length],) * 2 for start in starts]
 
 
-def check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
-    """Say how many examples are too long.
+def check_present(examples: int, split: str) -> None:
+    """Refuse to train on nothing.
 
     Raises:
-        UserError: more than MAX_DROPPED of them.
+        UserError: the training split holds no example.
+    """
+    if not examples and split == "train":
+        fix = "look at data/prepared/report.json for what became of the rows"
+        raise UserError(Problem("train split", "it holds no example", fix=fix))
+
+
+def check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+    """Say how many examples are too long and were left out.
+
+    Raises:
+        UserError: they are more than MAX_DROPPED of all.
     """
     if dropped:
         print(f"{split}: {dropped} of {total} examples exceed {max_length} tokens, left out")

@@ -19,6 +19,9 @@ class Head:
         labels: the head has an output for each label of the data.
         generates: it writes text, so that it can be asked questions.
         doc: what comes out.
+        converses: it reads conversations, so that its tokenizer needs a chat template.
+        last_token: its output is read at the last token of a text, which transformers looks for
+            in the token ids.
     """
 
     name: str
@@ -27,11 +30,13 @@ class Head:
     labels: bool
     generates: bool
     doc: str
+    converses: bool = False
+    last_token: bool = False
 
     @property
     def templated(self) -> bool:
         """Its tokenizer writes conversations by a chat template; others read plain text."""
-        return self.generates and self.task_type != "SEQ_2_SEQ_LM"
+        return self.converses or (self.generates and self.task_type != "SEQ_2_SEQ_LM")
 
 
 ROWS = (
@@ -61,6 +66,8 @@ ROWS = (
         False,
         False,
         "one score: how good an answer is",
+        converses=True,
+        last_token=True,
     ),
     Head(
         "vision_lm",

@@ -27,7 +27,9 @@ class Objective:
         over_length: what `auto` does with a conversation that is too long, split or drop.
         best_metric: what `auto` picks the best checkpoint by; smaller is better for a loss.
         tests_itself: the test split is scored by the trainer before and after training, because
-            evaluation sets of questions and answers do not fit the model.
+            evaluation sets of questions and answers do not fit the model, or say too little.
+        rate_share: share of the technique's usual step size that `auto` takes.
+        smallest_batch: examples that a forward pass needs at least.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Objective:
     over_length: str = "drop"
     best_metric: str = "eval_loss"
     tests_itself: bool = False
+    rate_share: float = 1.0
+    smallest_batch: int = 1
 
 
 ROWS = (
@@ -153,6 +157,61 @@ ROWS = (
         tests_itself=True,
         doc="Learns the language of documents with an encoder such as BERT, which fills in hidden "
         "tokens: a better start for classifiers of that field.",
+        name="dpo",
+        title="Direct preference optimisation",
+        reads=frozenset({"preference"}),
+        head="causal_lm",
+        planner_class="preference",
+        module="preference_training:dpo",
+        options="dpo",
+        needs_reference=True,
+        tests_itself=True,
+        # alignment-handbook, zephyr-7b: 5e-7 after 2e-5 (full), 5e-6 after 2e-4 (LoRA)
+        rate_share=1 / 40,
+        doc="Learns to prefer one answer to another without a reward model; after sft, on pairs.",
+    ),
+    Objective(
+        name="orpo",
+        title="Odds-ratio preference optimisation",
+        reads=frozenset({"preference"}),
+        head="causal_lm",
+        planner_class="pairs",
+        module="preference_training:orpo",
+        options="orpo",
+        tests_itself=True,
+        # ORPO (arXiv 2403.07691), appendix: 5e-6 for Mistral-7B, of 2e-5 for fine-tuning
+        rate_share=1 / 4,
+        doc="Learns the better answer and moves away from the other one in a single stage: no "
+        "reference, no sft before it.",
+    ),
+    Objective(
+        name="kto",
+        title="Kahneman-Tversky optimisation",
+        reads=frozenset({"unpaired", "preference"}),
+        head="causal_lm",
+        planner_class="unpaired",
+        module="preference_training:kto",
+        options="kto",
+        needs_reference=True,
+        tests_itself=True,
+        # Advice of trl's documentation for KTO: 5e-7 to 5e-6 for full training
+        rate_share=1 / 10,
+        smallest_batch=2,
+        doc="Learns from single answers that people rated good or bad; pairs are not needed.",
+    ),
+    Objective(
+        name="reward",
+        title="Reward model",
+        reads=frozenset({"preference"}),
+        head="reward",
+        planner_class="reward",
+        module="preference_training:reward",
+        options="reward",
+        tests_itself=True,
+        # trl's example of a reward model: 1e-5 (full) and 1e-4 (LoRA)
+        rate_share=1 / 2,
+        doc="Learns to score answers as the judges of the pairs did; grpo and rloo can learn "
+        "from its scores.",
     ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}

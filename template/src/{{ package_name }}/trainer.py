@@ -63,6 +63,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         fix = "start it without torchrun or accelerate launch"
         raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
+    from transformers import set_seed
+
     seconds: dict[str, float] = {}
     config, _ = start_settings(config)  # the plan tells the reasons
     device, technique = detect_device(), TECHNIQUES[plan.technique]
@@ -81,6 +83,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             return run_dir
         record["run"], record["created"] = before["run"], before["created"]
     with timed(seconds, "load"):
+        set_seed(config.train.seed)  # a head that the weights lack starts at random
         labels = label_names(config)
         loaded = load_base(
             config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels

@@ -94,10 +94,26 @@ def trainer_scores(trainer: Any, dataset: Any) -> dict[str, float]:
 def shown_tokens(tokenizer: Any, example: dict[str, Any]) -> list[str]:
     """Return an example as lines: its tokens, and which of them carry loss."""
     lines = ["First example: a line per token; `learn` marks those that carry loss"]
-    for token, label in zip(example["input_ids"], example["labels"], strict=True):
-        mark = "learn" if label != IGNORED else "     "
+    for token, learned in _marked(example):
+        mark = "learn" if learned else "     "
         lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
     return lines
+
+
+def _marked(example: dict[str, Any]) -> list[tuple[int, bool]]:
+    """Return the tokens of an example in the order of its columns, and which ones carry loss.
+
+    Columns end in `_ids`; what carries loss says a column `labels`, or one that ends in `_mask`.
+    """
+    if "labels" in example:
+        marks = [label != IGNORED for label in example["labels"]]
+        return list(zip(example["input_ids"], marks, strict=True))
+    found: list[tuple[int, bool]] = []
+    for name, ids in example.items():
+        if name.endswith("_ids"):
+            mask = example.get(name.removesuffix("_ids") + "_mask")
+            found += [(token, bool(mask and mask[at])) for at, token in enumerate(ids)]
+    return found
 
 
 def _nothing(_start: Start) -> dict[str, Any]:
