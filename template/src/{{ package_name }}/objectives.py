@@ -81,6 +81,32 @@ ROWS = (
         doc="Learns the language of documents or conversations; every token carries loss. The "
         "model may answer prompts worse afterwards: mix in conversations (data.mixture).",
     ),
+    Objective(
+        name="grpo",
+        title="Group-relative policy optimisation",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:grpo",
+        options="grpo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="Writes several answers to each prompt and learns from those that earn more than the "
+        "others: for answers that can be checked, or with a reward model.",
+    ),
+    Objective(
+        name="rloo",
+        title="REINFORCE leave-one-out",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:rloo",
+        options="rloo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="As grpo, but an answer is compared with the mean of the others and its reward is not "
+        "divided by their spread: steadier where rewards are close to each other.",
+    ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
 

@@ -58,6 +58,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     objective = OBJECTIVES[config.objective]
     require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
+    training_of(objective).check(config)
     checkpoint = find_checkpoint(config)
     if checkpoint is not None:
         run_dir = checkpoint.parent.parent
@@ -159,6 +160,7 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
+    training_of(OBJECTIVES[config.objective]).check(config)
     tokenizer = load_tokenizer(
         source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
     )
@@ -168,6 +170,10 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
     first = splits["train"].dataset[0]
+    if "prompt" in first:
+        lines.append("\nFirst prompt: a line per token; the model writes the answers itself")
+        lines += [f"{token:7d} {tokenizer.decode([token])!r}" for token in first["prompt"]]
+        return "\n".join(lines)
     lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
     for token, label in zip(first["input_ids"], first["labels"], strict=True):
         mark = "learn" if label != IGNORED else "     "

@@ -78,6 +78,10 @@ def trainer_scores(trainer: Any, dataset: Any) -> dict[str, float]:
     }
 
 
+def _fine(_config: Config) -> None:
+    """Find nothing to refuse."""
+
+
 def _nothing(_start: Start) -> dict[str, Any]:
     return {}
 
@@ -93,12 +97,15 @@ class Training:
         extras: (start) -> further keyword arguments of the trainer: data collator, metrics,
             reward functions, teacher, reference.
         score: (trainer, dataset) -> scores of a split, for objectives that test themselves.
+        check: (config) -> None; raises UserError for settings of the objective and prepared data
+            that cannot work, before a model is loaded.
     """
 
     tokenise: Callable[[Sequence[Record], Job], Tokenised]
     trainer_classes: Callable[[], tuple[Any, Any]]
     extras: Callable[[Start], dict[str, Any]] = _nothing
     score: Callable[[Any, Any], dict[str, float]] = trainer_scores
+    check: Callable[[Config], None] = _fine
 
 
 def training_of(objective: Objective) -> Training:
