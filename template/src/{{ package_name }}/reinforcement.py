@@ -50,9 +50,13 @@ def _check(config: Config) -> None:
         found = f"{settings.max_completion_length} tokens leave no room for a prompt"
         where = "reinforcement.max_completion_length"
         problems.append(Problem(where, found, f"below train.max_length, {train.max_length}"))
-    if settings.beta and config.lora.init_lora_weights == "pissa":
-        found = "pissa changes the base, so that it is no reference without the adapter"
-        problems.append(Problem("reinforcement.beta", found, fix="lora.init_lora_weights=default"))
+    moved = {
+        "lora.init_lora_weights": config.lora.init_lora_weights == "pissa",
+        "model.adapter": bool(config.model.adapter),
+    }
+    for name in [name for name, set_so in moved.items() if set_so and settings.beta]:
+        found = f"with {name} as it is, the base without the adapter is not where training starts"
+        problems.append(Problem("reinforcement.beta", found, "0", f"leave {name} out, or beta 0"))
     if problems:
         raise UserError(problems)
 
@@ -179,6 +183,8 @@ def _rollouts(base: Any) -> Any:
     class RolloutTrainer(base):  # type: ignore[misc]
         """Trainer of answers that the model writes itself."""
 
+        generation_config: Any  # of the answers, made by trl
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             model = kwargs["model"]
             _check_head(model)
@@ -192,7 +198,7 @@ def _rollouts(base: Any) -> Any:
             return prompts, None, {}  # ids of our template function, nothing to tokenise
 
         def _generate_single_turn(self, prompts: list[list[int]], *rest: Any) -> Any:
-            drawn: Any = self.generation_config
+            drawn = self.generation_config
             if not self.model.training:
                 self.generation_config = _greedy(drawn)
             write = super()._generate_single_turn

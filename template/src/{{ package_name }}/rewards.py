@@ -114,7 +114,6 @@ def _reward_model(config: Config, device: str) -> Scorer:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from .batches import right_pad
-    from .data_loader import render_prompt
     from .model_access import context_length
 
     folder = config.path(config.reinforcement.reward_model)
@@ -129,8 +128,7 @@ def _reward_model(config: Config, device: str) -> Scorer:
     def score(answers: Sequence[Written]) -> list[float | None]:
         points: list[float | None] = []
         for each in answers:
-            turns = [*each.turns, Message("assistant", each.text)]
-            ids = judged_ids(tokenizer, render_prompt(tokenizer, turns, False))
+            ids = judged_ids(tokenizer, [*each.turns, Message("assistant", each.text)])
             if len(ids) > limit:
                 points.append(None)
                 continue
@@ -142,11 +140,17 @@ def _reward_model(config: Config, device: str) -> Scorer:
     return score
 
 
-def judged_ids(tokenizer: Any, ids: list[int]) -> list[int]:
-    """Return a conversation up to its last end token, where a reward model is read.
+def judged_ids(tokenizer: Any, turns: Sequence[Message]) -> list[int]:
+    """Return a conversation up to the token that ends its last answer, as reward models learn it.
 
-    Templates write a line break behind it, which answers in training data do not have.
+    An empty answer, which no training data holds, is rendered all the same: as nothing it would
+    earn 0, which may be more than a bad answer does.
     """
+    from .data_loader import label_conversation, render_prompt
+
+    if turns[-1].content.strip():
+        return label_conversation(tokenizer, turns, 0)[0]
+    ids = render_prompt(tokenizer, turns, add_generation_prompt=False)
     special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
     ends = [place for place, token in enumerate(ids) if token in special]
     return ids[: ends[-1] + 1] if ends else ids
