@@ -8,7 +8,7 @@ import difflib
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from .config import Config
@@ -34,6 +34,9 @@ def trainer_arguments(
     """
     settings = config.train
     reasons: dict[str, str] = {}
+    plan, grouped = _rollout_plan(config, plan, train_examples)
+    if grouped:
+        reasons["batch"] = grouped
     total = total_steps(config, plan, train_examples)
     share = settings.eval_steps
     every = max(1, math.ceil(total * share)) if share < 1 else int(share)
@@ -174,6 +177,31 @@ def _preferences(config: Config, *names: str) -> dict[str, Any]:
     return {name: getattr(section, name) for name in names}
 
 
+def _rollout_options(config: Config) -> dict[str, Any]:
+    """Arguments that trl.GRPOConfig and trl.RLOOConfig share."""
+    settings = config.reinforcement
+    return {
+        "num_generations": settings.num_generations,
+        "num_generations_eval": 1,  # greedy, so that a second one would be the same
+        "max_completion_length": settings.max_completion_length,
+        "temperature": settings.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "beta": settings.beta,
+        "reward_weights": list(settings.rewards.values()),
+        # Answers are drawn and scored by the same weights.
+        "disable_dropout": True,
+        "log_completions": False,  # texts of people
+        "remove_unused_columns": False,  # rewards read them
+        "trust_remote_code": config.model.trust_remote_code,  # of the reference, if one is loaded
+    }
+
+
+def _grpo_options(config: Config) -> dict[str, Any]:
+    """Arguments of trl.GRPOConfig: every token of a batch weighs the same."""
+    return _rollout_options(config) | {"loss_type": "dapo", "scale_rewards": "group"}
+
+
 # Objective.options -> what only its trainer takes
 OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "sft": _language_options,
@@ -182,6 +210,8 @@ OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "kto": _kto_options,
     "reward": _reward_options,
     "plain": _plain_options,
+    "grpo": _grpo_options,
+    "rloo": _rollout_options,
 }
 
 
@@ -197,6 +227,44 @@ def trainer_inputs(
         "processing_class": tokenizer,
         "callbacks": callbacks,
     }
+
+
+def _rollout_plan(config: Config, plan: Plan, prompts: int) -> tuple[Plan, str]:
+    """Return the plan with batches of whole groups of answers, and why they differ."""
+    if OBJECTIVES[config.objective].planner_class != "rollouts":
+        return plan, ""
+    size, steps, reason = rollout_batch(
+        plan.per_device_train_batch_size,
+        plan.gradient_accumulation_steps,
+        config.reinforcement.num_generations,
+        prompts,
+    )
+    grouped = replace(plan, per_device_train_batch_size=size, gradient_accumulation_steps=steps)
+    return grouped, reason
+
+
+def rollout_batch(
+    micro: int, accumulation: int, generations: int, prompts: int
+) -> tuple[int, int, str]:
+    """Return micro batch and accumulation that hold whole groups of answers, and why.
+
+    Args:
+        micro: answers that the device holds, as planned; never exceeded.
+        accumulation: micro batches behind one step, as planned.
+        generations: answers to each prompt.
+        prompts: that there are; a step takes no more, because trl leaves out an incomplete one.
+    """
+    groups = min(math.ceil(micro * accumulation / generations), prompts)
+    answers = groups * generations
+    size = max(size for size in range(1, min(micro, answers) + 1) if answers % size == 0)
+    steps = answers // size
+    if (size, steps) == (micro, accumulation):
+        return size, steps, ""
+    reason = (
+        f"{steps} x {size} answers behind a step ({accumulation} x {micro} planned): "
+        f"{groups} prompts with {generations} answers each"
+    )
+    return size, steps, reason
 
 
 def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:
@@ -219,6 +287,10 @@ def total_steps(config: Config, plan: Plan, examples: int) -> int:
     """Return the optimiser steps of the whole run, counted as the trainer does."""
     if config.train.max_steps > 0:
         return config.train.max_steps
+    if OBJECTIVES[config.objective].planner_class == "rollouts":
+        answers = plan.per_device_train_batch_size * plan.gradient_accumulation_steps
+        groups = answers // config.reinforcement.num_generations
+        return math.ceil(config.train.num_train_epochs * (examples // groups))
     batches = math.ceil(examples / plan.per_device_train_batch_size)
     per_epoch = max(1, math.ceil(batches / plan.gradient_accumulation_steps))
     return math.ceil(config.train.num_train_epochs * per_epoch)

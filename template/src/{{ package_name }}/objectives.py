@@ -157,6 +157,8 @@ ROWS = (
         tests_itself=True,
         doc="Learns the language of documents with an encoder such as BERT, which fills in hidden "
         "tokens: a better start for classifiers of that field.",
+    ),
+    Objective(
         name="dpo",
         title="Direct preference optimisation",
         reads=frozenset({"preference"}),
@@ -212,6 +214,32 @@ ROWS = (
         rate_share=1 / 2,
         doc="Learns to score answers as the judges of the pairs did; grpo and rloo can learn "
         "from its scores.",
+    ),
+    Objective(
+        name="grpo",
+        title="Group-relative policy optimisation",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:grpo",
+        options="grpo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="Writes several answers to each prompt and learns from those that earn more than the "
+        "others: for answers that can be checked, or with a reward model.",
+    ),
+    Objective(
+        name="rloo",
+        title="REINFORCE leave-one-out",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:rloo",
+        options="rloo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="As grpo, but an answer is compared with the mean of the others and its reward is not "
+        "divided by their spread: steadier where rewards are close to each other.",
     ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}

@@ -71,6 +71,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     objective = OBJECTIVES[config.objective]
     require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
+    training_of(objective).check(config)
     if warning := replay_warning(config, check_prepared(config)["kind"]):
         say(warning)
     checkpoint = find_checkpoint(config)
@@ -201,6 +202,7 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
+    training_of(OBJECTIVES[config.objective]).check(config)
     tokenizer, template = open_tokenizer(
         source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].templated
     )

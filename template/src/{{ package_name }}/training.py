@@ -93,6 +93,9 @@ def trainer_scores(trainer: Any, dataset: Any) -> dict[str, float]:
 
 def shown_tokens(tokenizer: Any, example: dict[str, Any]) -> list[str]:
     """Return an example as lines: its tokens, and which of them carry loss."""
+    if "prompt" in example:
+        lines = ["First prompt: a line per token; the model writes the answers itself"]
+        return lines + [f"{token:7d} {tokenizer.decode([token])!r}" for token in example["prompt"]]
     lines = ["First example: a line per token; `learn` marks those that carry loss"]
     for token, learned in _marked(example):
         mark = "learn" if learned else "     "
@@ -116,6 +119,10 @@ def _marked(example: dict[str, Any]) -> list[tuple[int, bool]]:
     return found
 
 
+def _fine(_config: Config) -> None:
+    """Find nothing to refuse."""
+
+
 def _nothing(_start: Start) -> dict[str, Any]:
     return {}
 
@@ -131,6 +138,8 @@ class Training:
         extras: (start) -> further keyword arguments of the trainer: data collator, metrics,
             reward functions, teacher, reference.
         score: (trainer, dataset) -> scores of a split, for objectives that test themselves.
+        check: (config) -> None; raises UserError for settings of the objective and prepared data
+            that cannot work, before a model is loaded.
         show: (tokenizer, example) -> lines in which a person sees what is learned.
         packs: rows may hold several examples (packing.py).
         shots: solved examples may stand before a question (few_shot.py); Job.examples are read.
@@ -140,6 +149,7 @@ class Training:
     trainer_classes: Callable[[], tuple[Any, Any]]
     extras: Callable[[Start], dict[str, Any]] = _nothing
     score: Callable[[Any, Any], dict[str, float]] = trainer_scores
+    check: Callable[[Config], None] = _fine
     show: Callable[[Any, dict[str, Any]], list[str]] = shown_tokens
     packs: bool = False
     shots: bool = False
