@@ -9,6 +9,7 @@ from typing import Any
 from .adapters import PLACE, RECORD, SETTINGS, Adapter, base_problem, find_adapter, read_adapter
 from .config import Config
 from .errors import Problem, UserError
+from .model_parts import merged
 from .model_wrapper import (
     LoadedModel,
     load_adapter_base,

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from .adapters import read_adapter
 from .config import Config
-from .data_loader import label_names
 from .devices import Device, machine_memory
 from .errors import Problem, UserError
 from .footprint import BYTES, GIB

@@ -28,7 +28,7 @@ MOST_WRITTEN = 64  # examples of the test split that are answered in full
 
 def answers() -> Training:
     """Learn to write the last answer of each conversation (objective seq2seq)."""
-    return Training(_tokenised, plain_classes, _extras, _scores, _shown)
+    return Training(_tokenised, plain_classes, _extras, _scores, show=_shown)
 
 
 def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
