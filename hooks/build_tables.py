@@ -32,7 +32,7 @@ CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")
 # A frozen copy in 16 bit, with the margin of shapes that no published run checks
 REFERENCE_GIB = round(ladder.WIDE_FACTOR * footprint.BYTES["bf16"] * shapes.GB / footprint.GIB, 3)
-WHOLE_LOSS = {"masked_lm": 16}  # logits of all positions: counted as that many more tokens
+WHOLE_LOSS = {"masked_lm": 16, "distilled": 8}  # logits of all positions: as that many more tokens
 OFFERED = {name: row for name, row in footprint.TECHNIQUES.items() if row.offered}
 
 
