@@ -32,6 +32,7 @@ SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoc
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
 OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
+OBJECTIVES |= {"contrastive": "reward"}  # two encodings of an example, no logits
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),

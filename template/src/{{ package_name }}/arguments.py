@@ -91,8 +91,21 @@ def _language_options(config: Config) -> dict[str, Any]:
     }
 
 
+def _contrastive_options(_config: Config) -> dict[str, Any]:
+    """Arguments of transformers.TrainingArguments; a pair is learned against its whole batch."""
+    return {
+        "remove_unused_columns": False,  # paths of images, which the collator opens
+        "label_names": [],
+        "dataloader_drop_last": True,
+        "include_num_input_tokens_seen": "non_padding",
+    }
+
+
 # Objective.options -> what only its trainer takes
-OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {"sft": _language_options}
+OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "sft": _language_options,
+    "contrastive": _contrastive_options,
+}
 
 
 def learning_rate(config: Config, plan: Plan) -> tuple[float, str]:

@@ -114,7 +114,7 @@ def tokenise(
             dropped += 1
             continue
         examples.append((ids, labels))
-    _check_dropped(dropped, len(records), max_length, split)
+    check_dropped(dropped, len(records), max_length, split)
     if not examples and split == "train":
         fix = "look at data/prepared/report.json for what became of the rows"
         raise UserError(Problem("train split", "it holds no example", fix=fix))
@@ -250,7 +250,8 @@ def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int],
     return [(ids[start : start + max_length],) * 2 for start in starts]
 
 
-def _check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+def check_dropped(dropped: int, total: int, max_length: int, split: str) -> None:
+    """Say how many examples are too long, and refuse a split that loses many of them."""
     if dropped:
         print(f"{split}: {dropped} of {total} examples exceed {max_length} tokens, left out")
     if dropped > MAX_DROPPED * total:

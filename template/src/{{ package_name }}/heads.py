@@ -19,6 +19,7 @@ class Head:
         labels: the head has an output for each label of the data.
         generates: it writes text, so that it can be asked questions.
         doc: what comes out.
+        images: it reads images, for which a processor is loaded beside the tokenizer.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Head:
     labels: bool
     generates: bool
     doc: str
+    images: bool = False
 
 
 ROWS = (
@@ -64,7 +66,16 @@ ROWS = (
         False,
         True,
         "the next token, after text and images",
+        images=True,
     ),
-    Head("contrastive", "AutoModel", None, False, False, "a vector for an image, one for a text"),
+    Head(
+        "contrastive",
+        "AutoModel",
+        None,
+        False,
+        False,
+        "a vector for an image, one for a text",
+        images=True,
+    ),
 )
 HEADS: dict[str, Head] = {row.name: row for row in ROWS}

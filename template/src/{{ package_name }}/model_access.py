@@ -3,7 +3,9 @@
 from typing import Any
 
 CAUSAL, SEQ2SEQ, CLASSIFIER = "causal_lm", "seq2seq", "classifier"  # rows of heads.HEADS
+VISION, CONTRASTIVE = "vision_lm", "contrastive"  # likewise
 _CLASSIFIER = "ForSequenceClassification"
+_VISION = "ForConditionalGeneration"
 NO_LIMIT = 10**9  # tokenizers without a limit of their own name a larger number
 
 
@@ -24,6 +26,9 @@ def stored_kind(config: Any) -> str:
     """Return the kind of the model that a configuration in a model folder belongs to."""
     if any(name.endswith(_CLASSIFIER) for name in config.architectures or ()):
         return CLASSIFIER
+    if hasattr(config, "vision_config"):
+        writes = any(name.endswith(_VISION) for name in config.architectures or ())
+        return VISION if writes else CONTRASTIVE
     return SEQ2SEQ if config.is_encoder_decoder else CAUSAL
 
 

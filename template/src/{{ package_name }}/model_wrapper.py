@@ -10,7 +10,7 @@ from .config import Config
 from .devices import detect_device
 from .errors import Problem, UserError
 from .heads import HEADS, Head
-from .model_access import SEQ2SEQ, stored_kind
+from .model_access import CAUSAL, SEQ2SEQ, VISION, stored_kind
 from .model_source import ModelSource, require_weights, resolve_model
 from .settings import Model
 
@@ -28,14 +28,35 @@ _PLAIN_TEMPLATE = (
 PLAIN_TEMPLATE = _PLAIN_TEMPLATE.replace("[", "{").replace("]", "}")
 
 
+# The same for a content of parts, some of them images.
+_PLAIN_CONTENT = (
+    "[% for part in message.content %]"
+    "[% if part.type == 'image' %]IMAGE[% else %][[ part.text ]][% endif %]"
+    "[% endfor %]"
+)
+
+
+def parts_template(image_token: str) -> str:
+    """Return the plain template for contents of parts; an image becomes the token."""
+    content = _PLAIN_CONTENT.replace("IMAGE", image_token)
+    whole = _PLAIN_TEMPLATE.replace("[[ message.content ]]", content)
+    return whole.replace("[", "{").replace("]", "}")
+
+
 @dataclass(slots=True)
 class LoadedModel:
-    """A model in evaluation mode, its tokenizer, where they came from, names of its classes."""
+    """A model in evaluation mode, its tokenizer, where they came from, names of its classes.
+
+    `reader` makes records into input: the processor of a model that reads images, which holds
+    the same tokenizer, else the tokenizer.
+    """
 
     model: Any
     tokenizer: Any
     source: ModelSource
     labels: tuple[str, ...] = ()
+    reader: Any = None
+    head: Head = HEADS[CAUSAL]
 
 
 def load_base(
@@ -93,6 +114,53 @@ def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True)
     return complete_tokenizer(tokenizer) if converses else tokenizer
 
 
+def load_processor(source: ModelSource, settings: Model, converses: bool = True) -> Any:
+    """Load tokenizer and image processor of a model that reads images.
+
+    Raises:
+        UserError: the folder holds none, or it needs a library that is not installed.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(
+            source.path, local_files_only=True, trust_remote_code=settings.trust_remote_code
+        )
+    except (ImportError, OSError, ValueError) as error:
+        found = f"its processor of images cannot be loaded ({type(error).__name__})"
+        fix = "complete the model's folder; processors that also read videos need torchvision: "
+        fix += "pip install torchvision"
+        raise UserError(Problem("model.model_name_or_path", found, fix=fix)) from None
+    if not hasattr(processor, "image_processor"):
+        found = "its folder holds no processor of images (preprocessor_config.json)"
+        raise UserError(Problem("model.model_name_or_path", found, fix="complete the folder"))
+    if converses:
+        template = processor.chat_template or processor.tokenizer.chat_template
+        processor.tokenizer.chat_template = template or parts_template(processor.image_token)
+        processor.chat_template = processor.tokenizer.chat_template
+        complete_tokenizer(processor.tokenizer)
+    return processor
+
+
+def load_reader(source: ModelSource, settings: Model, head: Head) -> Any:
+    """Return what makes a record into input without the model: see LoadedModel.reader."""
+    from transformers import AutoConfig
+
+    trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    stored = stored_kind(AutoConfig.from_pretrained(source.path, **trusted))
+    return _reader(source, settings, fitting_head(head, stored), stored)
+
+
+def _reader(source: ModelSource, settings: Model, head: Head, stored: str) -> Any:
+    load = load_processor if head.images else load_tokenizer
+    return load(source, settings, head.generates and stored != SEQ2SEQ)
+
+
+def fitting_head(head: Head, stored: str) -> Head:
+    """Return the head that a model is loaded with: language models may read images as well."""
+    return HEADS[VISION] if (head.name, stored) == (CAUSAL, VISION) else head
+
+
 def complete_tokenizer(tokenizer: Any) -> Any:
     """Add what training needs: a padding token and a chat template (saved with the model)."""
     if tokenizer.eos_token is None:
@@ -129,7 +197,7 @@ def _load(
         logging.disable_progress_bar()  # a log file has no use for it
     trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
     stored = stored_kind(transformers.AutoConfig.from_pretrained(source.path, **trusted))
-    head = head or HEADS[stored]
+    head = fitting_head(head or HEADS[stored], stored)
     loader = getattr(transformers, head.auto_class)
     values: dict[str, Any] = {"dtype": torch_dtype(precision), **trusted, **(options or {})}
     device = device or detect_device().kind
@@ -140,11 +208,12 @@ def _load(
         model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
         model = loader.from_pretrained(source.path, **values).to(device)
-    tokenizer = load_tokenizer(source, settings, head.generates and stored != SEQ2SEQ)
+    reader = _reader(source, settings, head, stored)
+    tokenizer = reader.tokenizer if head.images else reader
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return LoadedModel(model.eval(), tokenizer, source)
+    return LoadedModel(model.eval(), tokenizer, source, (), reader, head)
 
 
 def _four_bit(precision: str) -> Any:

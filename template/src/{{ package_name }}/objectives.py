@@ -81,6 +81,19 @@ ROWS = (
         doc="Learns the language of documents or conversations; every token carries loss. The "
         "model may answer prompts worse afterwards: mix in conversations (data.mixture).",
     ),
+    Objective(
+        name="contrastive",
+        title="Contrastive learning of images and texts",
+        reads=frozenset({"image_text"}),
+        head="contrastive",
+        planner_class="reward",
+        module="contrastive:pairs",
+        options="contrastive",
+        assistant_only=False,
+        tests_itself=True,
+        doc="Moves an image and the text that fits it together, others apart (CLIP): for search "
+        "and for classes that are named by a text.",
+    ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
 

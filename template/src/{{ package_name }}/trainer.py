@@ -20,7 +20,7 @@ from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
 from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, load_tokenizer
+from .model_wrapper import LoadedModel, load_base, load_reader
 from .objectives import IGNORED, OBJECTIVES
 from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
@@ -75,7 +75,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
     with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.tokenizer, labels)
+        splits = tokenise_splits(config, loaded.reader, labels)
     for name, split in splits.items():
         record["data"][name] = {
             "examples": len(split.dataset),
@@ -105,7 +105,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
     with timed(seconds, "save"):
-        loaded.tokenizer.save_pretrained(run_dir)
+        loaded.reader.save_pretrained(run_dir)
         model = trainer.model
         if technique.trainable == "adapter":
             _save_adapter(model, run_dir)
@@ -159,15 +159,16 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(
-        source, config.model, HEADS[OBJECTIVES[config.objective].head].generates
-    )
+    tokenizer = load_reader(source, config.model, HEADS[OBJECTIVES[config.objective].head])
     splits = tokenise_splits(config, tokenizer, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
     first = splits["train"].dataset[0]
+    if "labels" not in first:
+        lines.append("\nNo single token carries loss: whole examples are compared")
+        return "\n".join(lines)
     lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
     for token, label in zip(first["input_ids"], first["labels"], strict=True):
         mark = "learn" if label != IGNORED else "     "
@@ -199,7 +200,7 @@ def tokenise_splits(
 
 def _test_split(config: Config, loaded: LoadedModel) -> Any:
     """Return the examples of the test split, or None where it has none."""
-    found = tokenise_splits(config, loaded.tokenizer, loaded.labels, ("test",))["test"].dataset
+    found = tokenise_splits(config, loaded.reader, loaded.labels, ("test",))["test"].dataset
     return found if len(found) else None
 
 
@@ -236,7 +237,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
     row = TECHNIQUES[plan.technique]
-    model = row.apply(loaded.model.train(), config, HEADS[objective.head])
+    model = row.apply(loaded.model.train(), config, loaded.head)
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -251,7 +252,7 @@ def build_trainer(
         eval_dataset=splits["validation"].dataset if validates else None,
         processing_class=loaded.tokenizer,
         callbacks=callbacks,
-        **training.extras(Start(config, model, loaded.tokenizer, loaded.labels)),
+        **training.extras(Start(config, model, loaded.reader, loaded.labels)),
     )
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
