@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
@@ -9,6 +10,7 @@ from jinja2 import TemplateError
 from .config import Config
 from .errors import Problem, UserError
 from .heads import HEADS
+from .images import MARK
 from .manifest import check_manifest
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
@@ -76,7 +78,8 @@ def render_prompt(
     """Return the token ids of a conversation, as the model saw them in training.
 
     Args:
-        tokenizer: with a chat template.
+        tokenizer: with a chat template, or the processor of a model that reads images: each
+            mark of an image is one token then (see image_tokens).
         messages: turns in order.
         add_generation_prompt: end with the opening of an assistant turn.
     """
@@ -204,29 +207,63 @@ def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bo
     """Render a conversation; where the template knows no system role (Gemma's, for one), the
     system text stands before the first user turn.
     """
-    turns = [{"role": message.role, "content": message.content} for message in messages]
     try:
-        return _rendered(tokenizer, turns, add_generation_prompt)
+        return _rendered(tokenizer, messages, add_generation_prompt)
     except TemplateError:
-        if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
+        if [message.role for message in messages[:2]] != ["system", "user"]:
             raise UserError(_role_problem()) from None
-    system, user, *rest = turns
-    joined = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+    system, user, *rest = messages
+    joined = Message("user", f"{system.content}\n\n{user.content}")
     try:
         return _rendered(tokenizer, [joined, *rest], add_generation_prompt)
     except TemplateError:
         raise UserError(_role_problem()) from None
 
 
-def _rendered(tokenizer: Any, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
+def _rendered(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    words = words_of(tokenizer)
+    in_parts = words is not tokenizer or _wants_parts(words, str(words.chat_template))
+    turns: list[dict[str, Any]] = [
+        {
+            "role": message.role,
+            "content": _parts(message, words is not tokenizer) if in_parts else message.content,
+        }
+        for message in messages
+    ]
     # Templates of reasoning models open an answer with an empty thinking block then, both when
     # they ask for one and around a given one. Others ignore the variable.
-    return tokenizer.apply_chat_template(
+    return words.apply_chat_template(
         turns,
         tokenize=False,
         add_generation_prompt=add_generation_prompt,
         enable_thinking=False,
     )
+
+
+def words_of(reader: Any) -> Any:
+    """Return the tokenizer of a processor, or the tokenizer itself."""
+    return reader.tokenizer if hasattr(reader, "image_processor") else reader
+
+
+def _parts(message: Message, shows_images: bool) -> list[dict[str, str]]:
+    """Return a content as a list of parts; line breaks around an image are the template's."""
+    if not shows_images or MARK not in message.content:
+        return [{"type": "text", "text": message.content}]
+    parts: list[dict[str, str]] = []
+    for place, text in enumerate(message.content.split(MARK)):
+        parts += [{"type": "image"}] * (place > 0)
+        parts += [{"type": "text", "text": text.strip("\n")}] * bool(text.strip("\n"))
+    return parts
+
+
+@lru_cache(maxsize=64)
+def _wants_parts(tokenizer: Any, _template: str) -> bool:
+    """Say whether a template loses a content that is a plain text, as some with images do."""
+    turns = [{"role": "user", "content": "probe"}]
+    try:
+        return "probe" not in tokenizer.apply_chat_template(turns, tokenize=False)
+    except TemplateError:
+        return False
 
 
 def _role_problem() -> Problem:
@@ -237,15 +274,16 @@ def _role_problem() -> Problem:
 
 def _encode(tokenizer: Any, text: str) -> list[int]:
     # The template writes the special tokens itself.
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    return words_of(tokenizer)(text, add_special_tokens=False)["input_ids"]
 
 
 def _special_ids(tokenizer: Any) -> set[int]:
-    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    words = words_of(tokenizer)
+    return {*words.all_special_ids, *words.get_added_vocab().values()}
 
 
 def _blocks(tokenizer: Any, text: str, max_length: int) -> list[tuple[list[int], list[int]]]:
-    ids = [*_encode(tokenizer, text), tokenizer.eos_token_id]
+    ids = [*_encode(tokenizer, text), words_of(tokenizer).eos_token_id]
     starts = range(0, len(ids) - 1, max_length - 1)
     return [(ids[start : start + max_length],) * 2 for start in starts]
 

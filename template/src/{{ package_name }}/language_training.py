@@ -3,23 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .data_loader import tokenise
+from .data_loader import tokenise, words_of
 from .objectives import IGNORED
 from .records import Record
 from .training import Job, Tokenised, Training
+from .vision_training import PATHS, image_extras, inputs_of_images, tokenise_images
 
 
 def conversations() -> Training:
     """Learn the answers of conversations (objectives sft and chat)."""
-    return Training(_tokenised, language_classes)
+    return Training(_tokenised, language_classes, image_extras)
 
 
 def documents() -> Training:
     """Learn every token of documents (objective pretrain)."""
-    return Training(_tokenised, language_classes)
+    return Training(_tokenised, language_classes, image_extras)
 
 
 def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
+    if words_of(job.tokenizer) is not job.tokenizer or any(one.image_keys for one in records):
+        return tokenise_images(records, job)
     length = job.config.train.max_length
     return tokenise(records, job.tokenizer, job.objective, length, job.prompt, job.split)
 
@@ -53,6 +56,11 @@ def language_classes() -> tuple[Any, Any]:
                 return loss
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
+        def _set_signature_columns_if_needed(self) -> None:
+            super()._set_signature_columns_if_needed()
+            if PATHS not in self._signature_columns:
+                self._signature_columns.append(PATHS)  # of images, which the collator opens
+
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Write nothing: the model card comes from what was measured, at the end."""
 
@@ -71,7 +79,8 @@ def labelled_loss(
 
     Args:
         model: causal language model that takes `logits_to_keep`.
-        inputs: input_ids, attention_mask, labels, each of shape (batch, length).
+        inputs: input_ids, attention_mask, labels, each of shape (batch, length), and what the
+            processor made of images.
         count: labelled tokens of the whole optimiser step; None: those of this batch.
     """
     from torch.nn.functional import cross_entropy
@@ -83,6 +92,7 @@ def labelled_loss(
         attention_mask=inputs["attention_mask"],
         logits_to_keep=kept,
         use_cache=False,
+        **inputs_of_images(inputs),
     ).logits  # (batch, kept, vocabulary)
     targets = labels[:, kept].flatten()
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)

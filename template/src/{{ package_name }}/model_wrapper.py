@@ -47,16 +47,19 @@ def parts_template(image_token: str) -> str:
 class LoadedModel:
     """A model in evaluation mode, its tokenizer, where they came from, names of its classes.
 
-    `reader` makes records into input: the processor of a model that reads images, which holds
-    the same tokenizer, else the tokenizer.
+    A model that reads images has a processor, which holds the same tokenizer.
     """
 
     model: Any
     tokenizer: Any
     source: ModelSource
     labels: tuple[str, ...] = ()
-    reader: Any = None
+    processor: Any = None
     head: Head = HEADS[CAUSAL]
+
+    def reader(self, images: bool) -> Any:
+        """Return what makes records into input: the processor where there may be images."""
+        return self.processor if images and self.processor else self.tokenizer
 
 
 def load_base(
@@ -142,18 +145,16 @@ def load_processor(source: ModelSource, settings: Model, converses: bool = True)
     return processor
 
 
-def load_reader(source: ModelSource, settings: Model, head: Head) -> Any:
-    """Return what makes a record into input without the model: see LoadedModel.reader."""
+def load_reader(source: ModelSource, settings: Model, head: Head, images: bool) -> Any:
+    """Return what makes records into input, without the model: see LoadedModel.reader()."""
     from transformers import AutoConfig
 
     trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
     stored = stored_kind(AutoConfig.from_pretrained(source.path, **trusted))
-    return _reader(source, settings, fitting_head(head, stored), stored)
-
-
-def _reader(source: ModelSource, settings: Model, head: Head, stored: str) -> Any:
-    load = load_processor if head.images else load_tokenizer
-    return load(source, settings, head.generates and stored != SEQ2SEQ)
+    converses = head.generates and stored != SEQ2SEQ
+    if images and fitting_head(head, stored).images:
+        return load_processor(source, settings, converses)
+    return load_tokenizer(source, settings, converses)
 
 
 def fitting_head(head: Head, stored: str) -> Head:
@@ -208,12 +209,13 @@ def _load(
         model: Any = _one_layout(loader.from_pretrained(source.path, **values))
     else:
         model = loader.from_pretrained(source.path, **values).to(device)
-    reader = _reader(source, settings, head, stored)
-    tokenizer = reader.tokenizer if head.images else reader
+    converses = head.generates and stored != SEQ2SEQ
+    processor = load_processor(source, settings, converses) if head.images else None
+    tokenizer = processor.tokenizer if processor else load_tokenizer(source, settings, converses)
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return LoadedModel(model.eval(), tokenizer, source, (), reader, head)
+    return LoadedModel(model.eval(), tokenizer, source, (), processor, head)
 
 
 def _four_bit(precision: str) -> Any:

@@ -28,6 +28,8 @@ class Objective:
         best_metric: what `auto` picks the best checkpoint by; smaller is better for a loss.
         tests_itself: the test split is scored by the trainer before and after training, because
             evaluation sets of questions and answers do not fit the model.
+        images: its records may hold images; where the model reads them, its processor makes the
+            examples.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Objective:
     over_length: str = "drop"
     best_metric: str = "eval_loss"
     tests_itself: bool = False
+    images: bool = False
 
 
 ROWS = (
@@ -54,6 +57,7 @@ ROWS = (
         planner_class="causal_lm",
         module="language_training:conversations",
         options="sft",
+        images=True,
         doc="Learns to answer as the assistant turns of the data do.",
     ),
     Objective(
@@ -65,6 +69,7 @@ ROWS = (
         module="language_training:conversations",
         options="sft",
         over_length="split",
+        images=True,
         doc="As sft, for long conversations: those that are too long are cut into whole "
         "exchanges instead of being left out.",
     ),
@@ -91,6 +96,7 @@ ROWS = (
         options="contrastive",
         assistant_only=False,
         tests_itself=True,
+        images=True,
         doc="Moves an image and the text that fits it together, others apart (CLIP): for search "
         "and for classes that are named by a text.",
     ),

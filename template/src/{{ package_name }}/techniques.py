@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .heads import Head
+from .language_layers import language_layers
 from .settings import Settings
 
 
@@ -52,7 +53,7 @@ def _lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> A
         r=config.lora.lora_r,
         lora_alpha=config.lora.lora_alpha,
         lora_dropout=config.lora.lora_dropout,
-        target_modules=config.lora.lora_target_modules,
+        target_modules=language_layers(model, head, config.lora.lora_target_modules),
         use_rslora=config.lora.use_rslora,
         use_dora=use_dora,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import trainer_arguments
+from .combinations import why_not
 from .config import Config
-from .data_loader import check_prepared, label_names, load_split, system_prompt
+from .data_loader import check_prepared, label_names, load_split, system_prompt, words_of
 from .devices import Device, detect_device
 from .errors import Problem, UserError
 from .forecasts import append_run
@@ -72,10 +73,12 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         loaded = load_base(
             config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels
         )
+    if reason := why_not(objective, technique, loaded.head):
+        raise UserError(Problem("technique", reason))
     record["model"] = loaded.source.as_dict()
     say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
     with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.reader, labels)
+        splits = tokenise_splits(config, loaded.reader(objective.images), labels)
     for name, split in splits.items():
         record["data"][name] = {
             "examples": len(split.dataset),
@@ -105,7 +108,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         record["test"]["after"] = _scores(config, trainer, test)
     record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
     with timed(seconds, "save"):
-        loaded.reader.save_pretrained(run_dir)
+        loaded.reader(images=True).save_pretrained(run_dir)
         model = trainer.model
         if technique.trainable == "adapter":
             _save_adapter(model, run_dir)
@@ -159,8 +162,9 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_reader(source, config.model, HEADS[OBJECTIVES[config.objective].head])
-    splits = tokenise_splits(config, tokenizer, label_names(config))
+    objective = OBJECTIVES[config.objective]
+    reader = load_reader(source, config.model, HEADS[objective.head], objective.images)
+    splits = tokenise_splits(config, reader, label_names(config))
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
     lines.append("\nArguments of the trainer")
@@ -172,7 +176,7 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
     for token, label in zip(first["input_ids"], first["labels"], strict=True):
         mark = "learn" if label != IGNORED else "     "
-        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
+        lines.append(f"{mark} {token:7d} {words_of(reader).decode([token])!r}")
     return "\n".join(lines)
 
 
@@ -200,7 +204,8 @@ def tokenise_splits(
 
 def _test_split(config: Config, loaded: LoadedModel) -> Any:
     """Return the examples of the test split, or None where it has none."""
-    found = tokenise_splits(config, loaded.reader, loaded.labels, ("test",))["test"].dataset
+    reader = loaded.reader(OBJECTIVES[config.objective].images)
+    found = tokenise_splits(config, reader, loaded.labels, ("test",))["test"].dataset
     return found if len(found) else None
 
 
@@ -252,7 +257,7 @@ def build_trainer(
         eval_dataset=splits["validation"].dataset if validates else None,
         processing_class=loaded.tokenizer,
         callbacks=callbacks,
-        **training.extras(Start(config, model, loaded.reader, loaded.labels)),
+        **training.extras(Start(config, model, loaded.reader(objective.images), loaded.labels)),
     )
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
