@@ -58,10 +58,15 @@ def _classes() -> tuple[Any, Any]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.can_return_loss = True  # without labels, in validation as well
-            check_batch(self.args.per_device_train_batch_size, len(self.train_dataset))
+            pairs: Any = self.train_dataset
+            check_batch(self.args.per_device_train_batch_size, len(pairs))
 
         def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,  # noqa: ARG002 - of labels, which pairs lack
         ) -> Any:
             scale = self.accelerator.unwrap_model(model).logit_scale
             with torch.no_grad():

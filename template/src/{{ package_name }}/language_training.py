@@ -58,8 +58,8 @@ def language_classes() -> tuple[Any, Any]:
 
         def _set_signature_columns_if_needed(self) -> None:
             super()._set_signature_columns_if_needed()
-            if PATHS not in self._signature_columns:
-                self._signature_columns.append(PATHS)  # of images, which the collator opens
+            columns: Any = self._signature_columns
+            columns.append(PATHS)  # of images, which the collator opens
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Write nothing: the model card comes from what was measured, at the end."""

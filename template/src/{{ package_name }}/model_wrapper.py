@@ -32,7 +32,7 @@ PLAIN_TEMPLATE = _PLAIN_TEMPLATE.replace("[", "{").replace("]", "}")
 _PLAIN_CONTENT = (
     "[% for part in message.content %]"
     "[% if part.type == 'image' %]IMAGE[% else %][[ part.text ]][% endif %]"
-    "[% endfor %]"
+    "[% endfor %][[ '' ]]"  # a line break right behind a block would be lost
 )
 
 

@@ -35,7 +35,8 @@ def tokenise_images(records: Sequence[Record], job: Job) -> Tokenised:
         fix = "choose a vision-language model with objective sft or chat, or rows without images"
         raise UserError(Problem("model.model_name_or_path", found, fix=fix))
     files, limit = image_files(job.config, records), job.config.train.max_length
-    examples, dropped = [], 0
+    examples: list[dict[str, Any]] = []
+    dropped = 0
     for row, record in enumerate(records):
         paths = [files[key] for key in record.image_keys]
         ids, labels = _example(processor, record, job.prompt, row, paths)
