@@ -50,8 +50,19 @@ def describe(
         "licences": licences,
         "duplicates": {**duplicates, "near": 0, "threshold": config.data.near_duplicates},
         "conflicts": dict(conflicts),
-        "notes": [note for note in [unread_note(chosen.kind) if chosen else ""] if note],
-    }
+        "notes": [note for note in [unread_note(chosen.kind) if chosen else ""] if note]
+        + image_notes(tally),
+    } | ({"images": {"rows": tally.with_images, "images": tally.images}} if tally.images else {})
+
+
+def image_notes(tally: Tally) -> list[str]:
+    """Return what the report says about images; nothing where there are none."""
+    if not tally.images:
+        return []
+    return [
+        f"{tally.images} images in {tally.with_images} rows were not scrubbed: that none shows an "
+        "identifier is the word of whoever set data.images_checked"
+    ]
 
 
 def licence_of(config: Config, file: str) -> str:

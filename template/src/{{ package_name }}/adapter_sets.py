@@ -279,7 +279,8 @@ def merge(config: Config, adapter: Adapter, out: Path) -> Path:
         loaded.model = merged(with_adapter(loaded.model, adapter))
     loaded.model.config.use_cache = True
     loaded.model.save_pretrained(out, max_shard_size="1000GB")
-    with_own_tokenizer(loaded, adapter.folder.parent, config).tokenizer.save_pretrained(out)
+    tuned = with_own_tokenizer(loaded, adapter.folder.parent, config)
+    tuned.reader(images=True).save_pretrained(out)
     base = loaded.source.as_dict()
     write_json(out / MERGED, {"schema": 1, "base": base, "merged": _parts([adapter], [1.0])})
     return out

@@ -202,6 +202,16 @@ def _grpo_options(config: Config) -> dict[str, Any]:
     return _rollout_options(config) | {"loss_type": "dapo", "scale_rewards": "group"}
 
 
+def _contrastive_options(_config: Config) -> dict[str, Any]:
+    """Arguments of transformers.TrainingArguments; a pair is learned against its whole batch."""
+    return {
+        "remove_unused_columns": False,  # paths of images, which the collator opens
+        "label_names": [],
+        "dataloader_drop_last": True,
+        "include_num_input_tokens_seen": "non_padding",
+    }
+
+
 # Objective.options -> what only its trainer takes
 OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "sft": _language_options,
@@ -212,6 +222,7 @@ OPTIONS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "plain": _plain_options,
     "grpo": _grpo_options,
     "rloo": _rollout_options,
+    "contrastive": _contrastive_options,
 }
 
 

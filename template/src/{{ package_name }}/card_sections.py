@@ -104,6 +104,10 @@ def data(facts: Facts) -> Iterator[str]:
         if report.get("languages"):
             yield f"- Languages of the rows: {_counts(report['languages'])}."
         yield f"- Personal data replaced before training: {_counts(report['pii']) or 'none found'}."
+        if images := report.get("images"):
+            count = f"{images['images']} images in {images['rows']} rows"
+            yield f"- **{count} were not scrubbed**: that none shows an identifier is the word of"
+            yield "  whoever prepared the data."
     yield from _scrubbing(facts)
     lengths = facts.record["data"].get("train", {})
     if lengths:

@@ -9,6 +9,7 @@ template without these marks, which other tools do not know.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ AUTO, OWN, PLAIN = "auto", "own", "plain"
 SETTING = "model.chat_template"
 # Stands before a template of a model that can think.
 NO_THINKING = (FOLDER / "no_thinking.j2").read_text(encoding="utf-8").rstrip("\n")
+# Stands before a template of texts, for a model that reads images: contents may be lists of parts.
+PARTS = (FOLDER / "parts.j2").read_text(encoding="utf-8").rstrip("\n")
 _MARKS = re.compile(
     r"^[ \t]*[{]%-?\s*(?:end)?generation\s*-?%[}]\n|[{]%-?\s*(?:end)?generation\s*-?%[}]",
     re.MULTILINE,
@@ -155,16 +158,20 @@ def own_template(tokenizer: Any) -> str:
 
 def render(
     tokenizer: Any,
-    turns: Sequence[dict[str, str]],
+    turns: Sequence[dict[str, Any]],
     add_generation_prompt: bool,
     template: str | None = None,
     **options: Any,
 ) -> str:
     """Return the text of a conversation; `template` None: the tokenizer's own.
 
+    Contents are texts or lists of parts; where a template reads lists only, texts become lists.
+
     Raises:
         TemplateError: the template refuses the conversation.
     """
+    if wants_parts(tokenizer, str(template or tokenizer.chat_template)):
+        turns = [turn | {"content": _listed(turn["content"])} for turn in turns]
     text: str = tokenizer.apply_chat_template(
         list(turns),
         chat_template=template,
@@ -173,6 +180,37 @@ def render(
         **options,
     )
     return text
+
+
+@lru_cache(maxsize=64)
+def wants_parts(tokenizer: Any, template: str) -> bool:
+    """Say whether a template loses or refuses a content that is a text, but writes a list."""
+    return not _writes(tokenizer, template, "probe") and writes_parts(tokenizer, template)
+
+
+def writes_parts(tokenizer: Any, template: str) -> bool:
+    """Say whether a template writes contents that are lists of parts."""
+    return _writes(tokenizer, template, _listed("probe"))
+
+
+def _writes(tokenizer: Any, template: str, content: str | list[dict[str, str]]) -> bool:
+    turns = [{"role": "user", "content": content}]
+    try:
+        text = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
+    except (TemplateError, TypeError):  # a list is added to a text
+        return False
+    return "probe" in text and "'probe'" not in text  # a list is not spelled out
+
+
+def _listed(content: str | list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def with_images(tokenizer: Any, template: str, image_token: str) -> str:
+    """Return a template that writes lists of texts and images; an image is one token."""
+    if writes_parts(tokenizer, template):
+        return template
+    return f"{{%- set image_token = {image_token!r} %}}\n{PARTS}{template}"
 
 
 def fault(tokenizer: Any, template: str, turns: Sequence[dict[str, str]]) -> str:

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator
 
-from .heads import HEADS
+from .heads import HEADS, Head
 from .objectives import OBJECTIVES, Objective
 from .techniques import TECHNIQUES, Technique
 
 
-def why_not(objective: Objective, technique: Technique) -> str:
-    """Return why a technique cannot train an objective, as one sentence; "" where it can."""
-    head = HEADS[objective.head]
-    if technique.prompts and head.task_type is None:
+def why_not(objective: Objective, technique: Technique, head: Head | None = None) -> str:
+    """Return why a technique cannot train an objective, as one sentence; "" where it can.
+
+    Args:
+        objective: row of the table.
+        technique: row of the table.
+        head: of the model, where it is another one than the objective names.
+    """
+    head = head or HEADS[objective.head]
+    if technique.prompts and (head.task_type is None or head.images):
         return (
             f"`{technique.name}` puts learned vectors before the input, which peft does not do "
             f"for a model that gives {head.doc} (`{objective.name}`)."

@@ -1,4 +1,4 @@
-"""Prepared records -> token ids and labels. The only place that renders a chat template."""
+"""Prepared records -> token ids and labels. The only place that renders conversations."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,10 +6,12 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from .chat_templates import render
 from .config import Config
 from .errors import Problem, UserError
 from .heads import HEADS
 from .manifest import check_manifest
+from .message_parts import content, words_of
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
 from .plain_tokens import encode, encode_plain, shield, special_ids
@@ -80,14 +82,16 @@ def render_prompt(
     content can end its turn and open another.
 
     Args:
-        tokenizer: with a chat template. Without one (T5) the turns are plain text, with the
-            special tokens that the tokenizer puts around a text.
+        tokenizer: with a chat template, or the processor of a model that reads images: each
+            mark of an image is one token then (see image_tokens). Without a template (T5) the
+            turns are plain text, with the special tokens that the tokenizer puts around a text.
         messages: turns in order.
         add_generation_prompt: end with the opening of an assistant turn.
     """
-    if not tokenizer.chat_template:
-        return list(tokenizer(plain_turns(messages)).input_ids)
-    return encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
+    words = words_of(tokenizer)
+    if not words.chat_template:
+        return list(words(plain_turns(messages)).input_ids)
+    return encode(words, _text(tokenizer, messages, add_generation_prompt))
 
 
 def plain_turns(messages: Sequence[Message]) -> str:
@@ -163,16 +167,17 @@ def tokenise(
     return Tokenised(Dataset.from_dict(columns), dropped, tokens, learned)
 
 
-def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: str) -> int:
+def count_tokens(reader: Any, record: Record, objective: Objective, prompt: str) -> int:
     """Return the length of a record in tokens as `tokenise` would make it.
 
     Args:
-        tokenizer: with a chat template.
+        reader: tokenizer with a chat template, or processor; an image counts as one token.
         record: of any kind. Judged answers count as the prompt with the longer of them; records
             without turns as the sum of their texts.
         objective: decides whether a conversation or its text is learned.
         prompt: system prompt of conversations that have none.
     """
+    tokenizer = words_of(reader)
 
     def total(texts: Iterable[str]) -> int:
         return sum(len(encode_plain(tokenizer, text)) for text in texts)
@@ -180,7 +185,7 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     if record.chosen or record.rejected:
         asked = with_system(record.messages, prompt)
         answers = [turns for turns in (record.chosen, record.rejected) if turns]
-        return max(len(label_conversation(tokenizer, [*asked, *one], 0)[0]) for one in answers)
+        return max(len(label_conversation(reader, [*asked, *one], 0)[0]) for one in answers)
     if record.kind == "labelled":
         return len(tokenizer(record.texts()[0]).input_ids)
     if record.kind != "messages":
@@ -190,10 +195,10 @@ def count_tokens(tokenizer: Any, record: Record, objective: Objective, prompt: s
     messages = with_system(record.messages, prompt)
     if not tokenizer.chat_template:  # encoder and decoder have the limit each
         answer = target_ids(tokenizer, messages[-1].content)
-        return max(len(render_prompt(tokenizer, messages[:-1])), len(answer))
+        return max(len(render_prompt(reader, messages[:-1])), len(answer))
     if objective.assistant_only:
-        return len(label_conversation(tokenizer, messages, 0)[0])
-    return len(encode(tokenizer, _text(tokenizer, messages, False))) + 1  # the end token
+        return len(label_conversation(reader, messages, 0)[0])
+    return len(encode(tokenizer, _text(reader, messages, False))) + 1  # the end token
 
 
 def label_conversation(
@@ -226,7 +231,7 @@ def label_conversation(
             raise UserError(_empty_problem(row))
         prompt_ids = _continue(tokenizer, ids, done, before)
         answer_ids = _continue(tokenizer, ids + prompt_ids, before, after[:end])
-        if answer_ids[-1] not in special_ids(tokenizer):
+        if answer_ids[-1] not in special_ids(words_of(tokenizer)):
             raise UserError(_end_problem())
         ids += prompt_ids + answer_ids
         learned = answer_ids if turn >= start else [IGNORED] * len(answer_ids)
@@ -243,39 +248,35 @@ def _continue(tokenizer: Any, ids: list[int], done: str, text: str) -> list[int]
     Where a token would straddle the border, the new part is tokenised by itself: at inference
     the prompt ends at the border as well.
     """
-    whole = encode(tokenizer, text)
+    words = words_of(tokenizer)
+    whole = encode(words, text)
     if whole[: len(ids)] == ids:
         return whole[len(ids) :]
-    return encode(tokenizer, text[len(done) :])
+    return encode(words, text[len(done) :])
 
 
 def _text(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
     """Render a conversation; where the template knows no system role (Gemma's, for one), the
     system text stands before the first user turn.
     """
-    turns = [{"role": m.role, "content": shield(tokenizer, m.content)} for m in messages]
     try:
-        return _rendered(tokenizer, turns, add_generation_prompt)
+        return _rendered(tokenizer, messages, add_generation_prompt)
     except TemplateError:
-        if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
+        if [message.role for message in messages[:2]] != ["system", "user"]:
             raise UserError(_role_problem()) from None
-    system, user, *rest = turns
-    joined = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+    system, user, *rest = messages
+    joined = Message("user", f"{system.content}\n\n{user.content}")
     try:
         return _rendered(tokenizer, [joined, *rest], add_generation_prompt)
     except TemplateError:
         raise UserError(_role_problem()) from None
 
 
-def _rendered(tokenizer: Any, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
+def _rendered(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    turns = [{"role": m.role, "content": content(tokenizer, m.content)} for m in messages]
     # Templates of reasoning models open an answer with an empty thinking block then, both when
     # they ask for one and around a given one. Others ignore the variable.
-    return tokenizer.apply_chat_template(
-        turns,
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        enable_thinking=False,
-    )
+    return render(words_of(tokenizer), turns, add_generation_prompt, enable_thinking=False)
 
 
 def _role_problem() -> Problem:

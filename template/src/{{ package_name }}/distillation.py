@@ -14,8 +14,9 @@ from .errors import Problem, UserError
 from .footprint import DISTILLED_TILE
 from .heads import HEADS
 from .language_training import labelled_positions, language_classes, tokenised
+from .model_readers import load_tokenizer, model_settings
 from .model_source import find_installed, resolve_model, teacher_of
-from .model_wrapper import load_base, load_tokenizer, model_settings
+from .model_wrapper import load_base
 from .objectives import IGNORED
 from .settings import Distill
 from .training import Job, Start, Tokenised, Training

@@ -29,8 +29,9 @@ from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
 from .model_access import MASKED
+from .model_readers import base_kind
 from .model_source import resolve_model
-from .model_wrapper import base_kind, load_base, load_tuned
+from .model_wrapper import load_base, load_tuned
 from .objectives import OBJECTIVES
 from .records import Record
 from .report import RESULTS, data_report

@@ -78,6 +78,7 @@ KIND_TASKS = {
     "preference": "style",
     "unpaired": "style",
     "text": "domain_adaptation",
+    "image_text": "generation",
 }
 
 

@@ -22,6 +22,7 @@ class Head:
         converses: it reads conversations, so that its tokenizer needs a chat template.
         last_token: its output is read at the last token of a text, which transformers looks for
             in the token ids.
+        images: it reads images, for which a processor is loaded beside the tokenizer.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Head:
     doc: str
     converses: bool = False
     last_token: bool = False
+    images: bool = False
 
     @property
     def templated(self) -> bool:
@@ -76,7 +78,16 @@ ROWS = (
         False,
         True,
         "the next token, after text and images",
+        images=True,
     ),
-    Head("contrastive", "AutoModel", None, False, False, "a vector for an image, one for a text"),
+    Head(
+        "contrastive",
+        "AutoModel",
+        None,
+        False,
+        False,
+        "a vector for an image, one for a text",
+        images=True,
+    ),
 )
 HEADS: dict[str, Head] = {row.name: row for row in ROWS}

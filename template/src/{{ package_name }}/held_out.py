@@ -40,7 +40,8 @@ def held_out_records(config: Config) -> list[Record]:
         records = load_split(config, "test")
     except UserError:
         return []
-    usable = [record for record in records if record.text or _turns(record)]
+    texts = [record for record in records if not record.image_keys]  # no image is shown here
+    usable = [record for record in texts if record.text or _turns(record)]
     return usable[: config.eval.max_items]
 
 

@@ -6,21 +6,27 @@ from typing import Any
 
 from .data_loader import tokenise
 from .few_shot import fitting, shown_records
+from .image_tokens import PATHS
+from .message_parts import words_of
 from .objectives import IGNORED
+from .packing import shown_row
 from .records import Record
 from .training import Job, Tokenised, Training
+from .vision_training import image_extras, inputs_of_images, tokenise_images
 
 READ = ("input_ids", "attention_mask", "position_ids")  # what the model takes of a batch
 
 
 def conversations() -> Training:
     """Learn the answers of conversations (objectives sft and chat)."""
-    return Training(tokenised, language_classes, packs=True, shots=True)
+    return Training(
+        tokenised, language_classes, image_extras, show=shown_row, packs=True, shots=True
+    )
 
 
 def documents() -> Training:
     """Learn every token of documents (objective pretrain)."""
-    return Training(tokenised, language_classes, packs=True)
+    return Training(tokenised, language_classes, image_extras, show=shown_row, packs=True)
 
 
 def tokenised(records: Sequence[Record], job: Job) -> Tokenised:
@@ -28,6 +34,8 @@ def tokenised(records: Sequence[Record], job: Job) -> Tokenised:
 
     With `few_shot_k`, solved examples stand before each.
     """
+    if words_of(job.tokenizer) is not job.tokenizer or any(one.image_keys for one in records):
+        return tokenise_images(records, job)
     length, k = job.config.train.max_length, job.config.few_shot_k
     starts: list[int] = []
     missing = 0
@@ -73,6 +81,11 @@ def language_classes() -> tuple[Any, Any]:
                 return loss
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
+        def _set_signature_columns_if_needed(self) -> None:
+            super()._set_signature_columns_if_needed()
+            columns: Any = self._signature_columns
+            columns.append(PATHS)  # of images, which the collator opens
+
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Write nothing: the model card comes from what was measured, at the end."""
 
@@ -92,13 +105,14 @@ def labelled_loss(
     Args:
         model: causal language model that takes `logits_to_keep`.
         inputs: input_ids, labels, and attention_mask or (packed rows) position_ids, each of shape
-            (batch, length).
+            (batch, length), and what the processor made of images.
         count: labelled tokens of the whole optimiser step; None: those of this batch.
     """
     from torch.nn.functional import cross_entropy
 
     kept, targets = labelled_positions(inputs["labels"])
     read = {name: value for name, value in inputs.items() if name in READ}
+    read |= inputs_of_images(inputs)
     logits = model(**read, logits_to_keep=kept, use_cache=False).logits  # (batch, kept, vocabulary)
     scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
     total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")

@@ -9,6 +9,7 @@ from typing import Any
 from .errors import Problem, UserError
 from .families import ATTENTION
 from .heads import Head
+from .language_layers import language_layers
 from .lora_presets import ALL
 from .model_parts import family_of, inside, is_transposed, new_parts, targets
 from .settings import Settings
@@ -35,7 +36,7 @@ def lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> An
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=_places(model, settings.lora_target_modules),
+        target_modules=_places(model, head, settings.lora_target_modules),
         # all-linear would take them too, and a layer is either trained itself or adapted
         exclude_modules=inside(parts) if parts else None,
         modules_to_save=parts or None,
@@ -113,21 +114,21 @@ def values_note(config: Settings) -> dict[str, str]:
     return {"lora": f"{text}: preset {lora.preset}, and what the configuration sets itself"}
 
 
-def _places(model: Any, wanted: str | Sequence[str]) -> Any:
-    """Return what peft needs to find the layers: a wildcard, ends of names, or an expression."""
+def _places(model: Any, head: Head, wanted: str | Sequence[str]) -> Any:
+    """Return what peft needs to find the layers: a wildcard, names, or an expression."""
     if wanted == ALL:
-        return ALL
+        return language_layers(model, head, ALL)
     asked = [wanted] if isinstance(wanted, str) else list(wanted)
     roles = [name for name in asked if name in ATTENTION]
     if not roles:
         _require(model, asked)
-        return asked
+        return language_layers(model, head, asked)
     family = family_of(model)
     names = dict.fromkeys(getattr(family, name) if name in roles else name for name in asked)
     if family.within:
         return targets(model, *names)
     _require(model, [*names])
-    return [*names]
+    return language_layers(model, head, [*names])
 
 
 def _require(model: Any, ends: Sequence[str]) -> None:

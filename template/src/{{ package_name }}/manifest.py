@@ -67,6 +67,12 @@ def raw_path(config: Config) -> Path:
     return config.path(config.data.raw)
 
 
+def image_folder(config: Config) -> Path:
+    """Return the folder that paths of images are relative to: that of the raw data."""
+    raw = raw_path(config)
+    return raw if raw.is_dir() else raw.parent
+
+
 def shown_name(config: Config, path: Path) -> str:
     """Return a path relative to the project where it lies inside, else as it is."""
     inside = path.is_relative_to(config.root)

@@ -5,11 +5,13 @@ from typing import Any
 
 CAUSAL, SEQ2SEQ, CLASSIFIER = "causal_lm", "seq2seq", "classifier"  # rows of heads.HEADS
 TOKEN_CLASSIFIER, MASKED = "token_classifier", "masked_lm"
+VISION, CONTRASTIVE = "vision_lm", "contrastive"
 _ENDINGS = {  # of class names, where the head decides; others tell by their configuration
     "ForSequenceClassification": CLASSIFIER,
     "ForTokenClassification": TOKEN_CLASSIFIER,
     "ForMaskedLM": MASKED,
 }
+_WRITES, _SEES = "ForCausalLM", "ForConditionalGeneration"
 NO_LIMIT = 10**9  # tokenizers without a limit of their own name a larger number
 
 
@@ -19,9 +21,13 @@ def base_model(model: Any) -> Any:
 
 
 def model_kind(model: Any) -> str:
-    """Return how a model is asked: its row of heads.HEADS, by its class."""
+    """Return how a model is asked: its row of heads.HEADS, by its class.
+
+    One that reads images as well is asked as a causal language model.
+    """
     inner = base_model(model)
-    return _kind([type(inner).__name__], inner.config)
+    kind = _kind([type(inner).__name__], inner.config)
+    return CAUSAL if kind == VISION else kind
 
 
 def stored_kind(config: Any) -> str:
@@ -42,7 +48,11 @@ def _kind(classes: Sequence[str], config: Any) -> str:
     for ending, kind in _ENDINGS.items():
         if any(name.endswith(ending) for name in classes):
             return kind
-    return SEQ2SEQ if config.is_encoder_decoder else CAUSAL
+    if config.is_encoder_decoder:
+        return SEQ2SEQ
+    if not hasattr(config, "vision_config") or any(name.endswith(_WRITES) for name in classes):
+        return CAUSAL
+    return VISION if any(name.endswith(_SEES) for name in classes) else CONTRASTIVE
 
 
 def is_prompt_learning(model: Any) -> bool:

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from .adapters import Adapter, base_problem, read_adapter
-from .chat_templates import AUTO, OWN, Choice, choose_template, end_token
+from .chat_templates import Choice, end_token
 from .config import Config
 from .devices import detect_device
 from .errors import Problem, UserError
 from .heads import HEADS, Head
-from .model_access import MASKED, stored_kind
+from .message_parts import words_of
+from .model_access import CAUSAL, MASKED, stored_kind
 from .model_parts import outer_parts
+from .model_readers import (
+    fitting_head,
+    load_reader,
+    model_settings,
+    with_own_template,
+)
 from .model_source import ModelSource, holds_model, require_weights, resolve_model
 from .objectives import OBJECTIVES
 from .settings import Model
@@ -32,6 +39,8 @@ class LoadedModel:
         labels: names of the classes, in the order of the outputs.
         note: what became of the head; "" where the stored weights are used as they are.
         template: which chat template the tokenizer has; None where it has none.
+        processor: of a model that reads images, with the same tokenizer; None for others.
+        head: that the model was loaded with.
     """
 
     model: Any
@@ -40,6 +49,12 @@ class LoadedModel:
     labels: tuple[str, ...] = ()
     note: str = ""
     template: Choice | None = None
+    processor: Any = None
+    head: Head = HEADS[CAUSAL]
+
+    def reader(self, images: bool) -> Any:
+        """Return what makes records into input: the processor where there may be images."""
+        return self.processor if images and self.processor else self.tokenizer
 
 
 def load_base(
@@ -173,86 +188,11 @@ def with_own_tokenizer(loaded: LoadedModel, folder: Path, config: Config) -> Loa
     """
     if (folder / "tokenizer_config.json").is_file():
         source = ModelSource(folder.name, folder, "tuned", "result of a run")
-        converses = bool(loaded.tokenizer.chat_template)
-        loaded.tokenizer = load_tokenizer(source, with_own_template(config), converses)
+        settings, images = with_own_template(config), loaded.processor is not None
+        reader, _ = load_reader(source, settings, loaded.head, images)
+        loaded.tokenizer = words_of(reader)
+        loaded.processor = reader if images else None
     return loaded
-
-
-def with_own_template(config: Config | None) -> Model:
-    """Return the section `model` for a tuned model: its template is that of its training."""
-    settings = config.model if config else Model()
-    return settings.model_copy(update={"chat_template": OWN})
-
-
-def model_settings(config: Config) -> Model:
-    """Return the section `model`; a chat template that lies in the project by its full path."""
-    wanted = config.model.chat_template
-    path = config.path(wanted)
-    return config.model.model_copy(update={"chat_template": str(path)} if path.is_file() else {})
-
-
-def base_kind(source: ModelSource, settings: Model) -> str:
-    """Return the row of heads.HEADS that a stored model belongs to, "" if it is not here."""
-    from transformers import AutoConfig
-
-    if not source.path.joinpath("config.json").is_file():
-        return ""
-    trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
-    return stored_kind(AutoConfig.from_pretrained(source.path, **trusted))
-
-
-def load_tokenizer(source: ModelSource, settings: Model, converses: bool = True) -> Any:
-    """Load a tokenizer as open_tokenizer() does, without the reasons."""
-    return open_tokenizer(source, settings, converses)[0]
-
-
-def open_tokenizer(
-    source: ModelSource, settings: Model, converses: bool = True
-) -> tuple[Any, Choice | None]:
-    """Load a tokenizer with a padding token; with `converses` it gets a chat template as well.
-
-    Models that read plain text need none, and many encoders have no end-of-text token.
-
-    Returns:
-        The tokenizer, and which template was chosen for it.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=settings.trust_remote_code
-    )
-    if not converses:
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token  # a causal model that scores whole texts
-        return tokenizer, None
-    bare = settings.chat_template == OWN and not tokenizer.chat_template
-    # A run saves its template. A folder that somebody names as a baseline may have none.
-    wanted = AUTO if bare and source.origin == "tuned" else settings.chat_template
-    return tokenizer, complete_tokenizer(tokenizer, wanted)
-
-
-def complete_tokenizer(tokenizer: Any, template: str = "auto") -> Choice:
-    """Add what training needs: a padding token and a chat template (saved with the model).
-
-    Args:
-        tokenizer: is changed.
-        template: setting `model.chat_template`.
-
-    Returns:
-        The template that was chosen, and why.
-
-    Raises:
-        UserError: there is no end-of-text token, or the template does not fit.
-    """
-    if tokenizer.eos_token is None:
-        fix = "choose a model whose tokenizer defines eos_token"
-        raise UserError(Problem("tokenizer", "it has no end-of-text token", fix=fix))
-    if tokenizer.pad_token is None:
-        # Safe here: labels are written by us, so no real end token is masked as padding.
-        tokenizer.pad_token = tokenizer.eos_token
-    choice = choose_template(tokenizer, template)
-    tokenizer.chat_template = choice.text
-    return choice
 
 
 def torch_dtype(precision: str) -> Any:
@@ -278,7 +218,8 @@ def _load(
         logging.disable_progress_bar()  # a log file has no use for it
     trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
     known = transformers.AutoConfig.from_pretrained(source.path, **trusted)
-    head = head or HEADS[stored_kind(known)]
+    stored = stored_kind(known)
+    head = fitting_head(head or HEADS[stored], stored)
     loader = getattr(transformers, head.auto_class)
     _require_head(known, head, loader)
     values: dict[str, Any] = {"dtype": torch_dtype(precision), **trusted, **(options or {})}
@@ -295,14 +236,16 @@ def _load(
     model = _one_layout(model) if quantised else model.to(device)
     missing = _new_head(model) if other else _modules(found["missing_keys"])
     model.fresh_modules = missing  # adapters are stored with them: no other file holds them
-    tokenizer, template = open_tokenizer(source, settings, head.templated)
+    reader, template = load_reader(source, settings, head, images=head.images)
+    tokenizer = words_of(reader)
     if template is not None:
         _stop_at_turns(model, tokenizer)
     if model.config.get_text_config().pad_token_id is None:
         # Heads that score a whole text look for its last token by it.
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     note = _head_note(missing, other)
-    return LoadedModel(model.eval(), tokenizer, source, note=note, template=template)
+    processor = reader if reader is not tokenizer else None
+    return LoadedModel(model.eval(), tokenizer, source, (), note, template, processor, head)
 
 
 def _stop_at_turns(model: Any, tokenizer: Any) -> None:

@@ -30,6 +30,8 @@ class Objective:
             evaluation sets of questions and answers do not fit the model, or say too little.
         rate_share: share of the technique's usual step size that `auto` takes.
         smallest_batch: examples that a forward pass needs at least.
+        images: its records may hold images; where the model reads them, its processor makes the
+            examples.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Objective:
     tests_itself: bool = False
     rate_share: float = 1.0
     smallest_batch: int = 1
+    images: bool = False
 
 
 ROWS = (
@@ -58,6 +61,7 @@ ROWS = (
         planner_class="causal_lm",
         module="language_training:conversations",
         options="sft",
+        images=True,
         doc="Learns to answer as the assistant turns of the data do.",
     ),
     Objective(
@@ -69,6 +73,7 @@ ROWS = (
         module="language_training:conversations",
         options="sft",
         over_length="split",
+        images=True,
         doc="As sft, for long conversations: those that are too long are cut into whole "
         "exchanges instead of being left out.",
     ),
@@ -240,6 +245,20 @@ ROWS = (
         tests_itself=True,
         doc="As grpo, but an answer is compared with the mean of the others and its reward is not "
         "divided by their spread: steadier where rewards are close to each other.",
+    ),
+    Objective(
+        name="contrastive",
+        title="Contrastive learning of images and texts",
+        reads=frozenset({"image_text"}),
+        head="contrastive",
+        planner_class="scores",
+        module="contrastive:pairs",
+        options="contrastive",
+        assistant_only=False,
+        tests_itself=True,
+        images=True,
+        doc="Moves an image and the text that fits it together, others apart (CLIP): for search "
+        "and for classes that are named by a text.",
     ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}

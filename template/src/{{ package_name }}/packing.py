@@ -12,6 +12,7 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
+from .image_tokens import PATHS
 from .model_access import base_model, vocabulary
 from .objectives import IGNORED, Objective
 from .techniques import Technique
@@ -61,9 +62,14 @@ def pack(split: Tokenised, max_length: int) -> Tokenised:
     Args:
         split: tokenised; no example is longer than `max_length`.
         max_length: tokens of a row.
+
+    Raises:
+        UserError: the examples have images.
     """
     from trl import pack_dataset
 
+    if PATHS in split.dataset.column_names:
+        raise UserError(Problem(SETTING, "rows with images cannot share a row", fix="false"))
     if not len(split.dataset):
         return split
     # In memory: what map() would write to a temporary folder is somebody's text.
@@ -127,6 +133,12 @@ def leak(model: Any) -> str:
     if not (packed - alone).abs().max().item() <= allowed * scale:  # NaN is not less
         return "this architecture scores an example in a packed row differently than alone"
     return ""
+
+
+def shown_row(tokenizer: Any, row: dict[str, Any]) -> list[str]:
+    """Return a training row as row_lines() does, with a heading that says what is marked."""
+    heading = "First row: a line per token; `learn` marks those that carry loss"
+    return [heading, *row_lines(tokenizer, row)]
 
 
 def row_lines(tokenizer: Any, row: dict[str, Any]) -> Iterator[str]:

@@ -5,7 +5,14 @@ from typing import Any
 
 from .classification import MULTI, word_pieces
 from .errors import Problem, UserError
-from .model_access import CLASSIFIER, MASKED, TOKEN_CLASSIFIER, context_length, model_kind
+from .model_access import (
+    CLASSIFIER,
+    CONTRASTIVE,
+    MASKED,
+    TOKEN_CLASSIFIER,
+    context_length,
+    model_kind,
+)
 from .model_wrapper import LoadedModel
 
 Labelled = list[dict[str, Any]]
@@ -24,6 +31,8 @@ def predictor(loaded: LoadedModel) -> Callable[[str], Labelled] | None:
         found = "a masked-language model: it fills gaps and answers nothing"
     elif kind == CLASSIFIER and config.num_labels == 1 and config.problem_type != MULTI:
         found = "a reward model: it rates answers and gives none"
+    elif kind == CONTRASTIVE:
+        found = "a model of images and texts: it tells how well they fit and answers nothing"
     if found:
         fix = "train it further with an objective that gives answers or labels"
         raise UserError(Problem("--model", found, fix=fix))

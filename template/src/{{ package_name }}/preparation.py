@@ -43,7 +43,11 @@ KILLED = Problem(
     "a process was killed",
     fix="give it more memory or set data.workers=1; finished blocks are kept",
 )
-PAIRED = {"preference", "unpaired"}  # several rows for one prompt are the point of these
+PAIRED = {
+    "preference",
+    "unpaired",
+    "image_text",
+}  # several rows for one prompt are the point of these
 QUARANTINE = "quarantine.jsonl"
 REPORT = "report.json"
 LOCK = ".lock"
@@ -137,7 +141,7 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
         outputs = files.finish()
         report = _describe(config, found, key_reason) | {"records": records}
         report |= _result(config, found, chosen, index, texts)
-        report["notes"] += scrub_notices(config)
+        report["notes"] += [*accounting.image_notes(found.tally), *scrub_notices(config)]
         report["pii_files"] = accounting.identifiers_by_file(shards.rows(), chosen.flags)
         report |= {"seconds": seconds, "workers": {"n": processes, "reason": reason}}
         path = folder / REPORT

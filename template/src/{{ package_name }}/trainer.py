@@ -13,6 +13,7 @@ from typing import Any
 
 from .adapters import PLACE, check_start, read_adapter, start_settings, write_record
 from .arguments import trainer_arguments, trainer_inputs
+from .combinations import why_not
 from .config import Config
 from .data_loader import check_prepared, label_names
 from .devices import Device, detect_device
@@ -21,10 +22,12 @@ from .forecasts import append_run
 from .hardware import Plan
 from .heads import HEADS
 from .low_rank import save_adapter
+from .message_parts import words_of
 from .mixture import mixture_identity, replay_warning
 from .model_parts import merged
+from .model_readers import load_reader, model_settings
 from .model_source import resolve_model
-from .model_wrapper import LoadedModel, load_base, model_settings, open_tokenizer, with_adapter
+from .model_wrapper import LoadedModel, load_base, with_adapter
 from .objectives import OBJECTIVES
 from .packing import is_packed, packed_collator
 from .quantised import (
@@ -89,6 +92,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         loaded = load_base(
             config, plan.weights, technique.quantised, head=HEADS[objective.head], labels=labels
         )
+    if reason := why_not(objective, technique, loaded.head):
+        raise UserError(Problem("technique", reason))
     record["model"] = loaded.source.as_dict()
     if config.model.adapter:
         base = loaded.source
@@ -102,7 +107,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         record["reasons"]["head"] = loaded.note
         say(f"head: {loaded.note}")
     with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.tokenizer, labels, say=say)
+        splits = tokenise_splits(config, loaded.reader(objective.images), labels, say=say)
     for name, split in splits.items():
         record["data"][name] = counts(split)
     if splits["train"].sources:
@@ -141,7 +146,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     examples = splits["validation"].dataset if technique.quantised else []
     scored = as_trained(trainer.model, examples)
     with timed(seconds, "save"):
-        loaded.tokenizer.save_pretrained(run_dir)
+        loaded.reader(images=True).save_pretrained(run_dir)
         model = trainer.model
         if technique.trainable == "adapter":
             save_adapter(model, run_dir / PLACE)
@@ -202,26 +207,27 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    training_of(OBJECTIVES[config.objective]).check(config)
-    tokenizer, template = open_tokenizer(
-        source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].templated
-    )
+    objective = OBJECTIVES[config.objective]
+    training_of(objective).check(config)
+    head = HEADS[objective.head]
+    reader, template = load_reader(source, model_settings(config), head, objective.images)
     if template is not None:
         lines.append(f"Chat template: {template.name} ({template.reason})")
-    splits = tokenise_splits(config, tokenizer, label_names(config))
+    splits = tokenise_splits(config, reader, label_names(config))
     splits, reasons = packed_splits(config, plan, splits, None)
     sizes = [len(splits[name].dataset) for name in ("train", "validation")]
     arguments, _ = trainer_arguments(config, plan, device, *sizes)
     lines += [f"{name}: {reason}" for name, reason in reasons.items()]
     lines.append("\nArguments of the trainer")
     lines += [f"{name:30} {value}" for name, value in arguments.items()]
-    show = training_of(OBJECTIVES[config.objective]).show
-    return "\n".join([*lines, "", *show(tokenizer, splits["train"].dataset[0])])
+    show = training_of(objective).show
+    return "\n".join([*lines, "", *show(words_of(reader), splits["train"].dataset[0])])
 
 
 def _test_split(config: Config, loaded: LoadedModel) -> Any:
     """Return the examples of the test split, or None where it has none."""
-    found = tokenise_splits(config, loaded.tokenizer, loaded.labels, ("test",))["test"].dataset
+    reader = loaded.reader(OBJECTIVES[config.objective].images)
+    found = tokenise_splits(config, reader, loaded.labels, ("test",))["test"].dataset
     return found if len(found) else None
 
 
@@ -258,7 +264,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
     row = TECHNIQUES[plan.technique]
-    model = _adapted(loaded.model.train(), config, plan)
+    model = _adapted(loaded, config, plan)
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -270,7 +276,7 @@ def build_trainer(
     inputs = trainer_inputs(
         model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
     )
-    start = Start(config, model, loaded.tokenizer, loaded.labels)
+    start = Start(config, model, loaded.reader(objective.images), loaded.labels)
     extras = training.extras(start)
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
@@ -285,9 +291,9 @@ def build_trainer(
     return trainer
 
 
-def _adapted(model: Any, config: Config, plan: Plan) -> Any:
+def _adapted(loaded: LoadedModel, config: Config, plan: Plan) -> Any:
     """Return the base with the technique applied, or with the adapter that the run goes on from."""
-    row, head = TECHNIQUES[plan.technique], HEADS[OBJECTIVES[config.objective].head]
+    row, head, model = TECHNIQUES[plan.technique], loaded.head, loaded.model.train()
     if not config.model.adapter:
         return row.apply(model, config, head)
     start = read_adapter(config.path(config.model.adapter))
