@@ -10,7 +10,7 @@ from .examination import Source
 from .guidance import UNKNOWN, judge, rare_labels, task_of
 from .ledger import Tally
 from .lengths import Lengths, policy_note
-from .objectives import OBJECTIVES, unread_note
+from .objectives import OBJECTIVES
 from .overlap import ItemText, OverlapIndex
 from .records import effective_policy
 from .selection import Selection
@@ -50,8 +50,7 @@ def describe(
         "licences": licences,
         "duplicates": {**duplicates, "near": 0, "threshold": config.data.near_duplicates},
         "conflicts": dict(conflicts),
-        "notes": [note for note in [unread_note(chosen.kind) if chosen else ""] if note]
-        + image_notes(tally),
+        "notes": image_notes(tally),
     } | ({"images": {"rows": tally.with_images, "images": tally.images}} if tally.images else {})
 
 
@@ -232,9 +231,8 @@ def _notes(
     split = config.data.split
     rule = split_rule(split.model_dump())
     wanted = rule.wanted()
-    notes = [note] if (note := unread_note(kind)) else []
     why = "no row is dated so" if rule.by == "as_of" else "too few different prompts or groups"
-    notes += [
+    notes = [
         f"split {name} is empty: {why}" for name in SPLITS if wanted[name] and not splits[name]
     ]
     notes += _uncovered(config, chosen)

@@ -272,7 +272,7 @@ def check_combination(objective: str, row: Format) -> None:
             one, derived from the tables.
     """
     reads = OBJECTIVES[objective].reads
-    if row.kind in reads or unread_note(row.kind):
+    if row.kind in reads:
         return
     others = [name for name, other in OBJECTIVES.items() if row.kind in other.reads]
     fitting = [name for name, other in FORMATS.items() if other.kind in reads]
@@ -284,13 +284,6 @@ def check_combination(objective: str, row: Format) -> None:
     raise UserError(Problem("data.format", found))
 
 
-def unread_note(kind: str) -> str:
-    """Return what to say about records that no objective trains on; "" where one does."""
-    if any(kind in row.reads for row in ROWS):
-        return ""
-    return f"no objective of this version trains on {kind} records; they are for other tools"
-
-
 def check_readable(objective: str, kind: str) -> None:
     """Refuse to train on prepared records that the objective does not read.
 
@@ -300,5 +293,5 @@ def check_readable(objective: str, kind: str) -> None:
     reads = OBJECTIVES[objective].reads
     if kind not in reads:
         found = f"{kind} records; objective `{objective}` reads {' or '.join(sorted(reads))}"
-        fix = unread_note(kind) or "prepare data of a kind that the objective reads"
+        fix = "prepare data of a kind that the objective reads"
         raise UserError(Problem("prepared data", found, fix=fix))
