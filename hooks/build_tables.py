@@ -32,7 +32,12 @@ CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")
 # A frozen copy in 16 bit, with the margin of shapes that no published run checks
 REFERENCE_GIB = round(ladder.WIDE_FACTOR * footprint.BYTES["bf16"] * shapes.GB / footprint.GIB, 3)
-WHOLE_LOSS = {"masked_lm": 16, "distilled": 8}  # logits of all positions: as that many more tokens
+# Class of objectives whose loss holds more logits than learning the next token in tiles: (bytes of
+# each logit of an example, bytes beside them); see footprint._loss_bytes with 16-bit weights
+LOGITS = {
+    "masked_lm": (footprint.LOSSES["whole"], 0),
+    "distilled": (8, footprint.DISTILLED_TILED * footprint.DISTILLED_TILE),
+}
 OFFERED = {name: row for name, row in footprint.TECHNIQUES.items() if row.offered}
 
 
@@ -54,10 +59,15 @@ def project_rows(name: str) -> ModuleType:
     return importlib.import_module(f"{alias}.{name}")
 
 
-def objective_class(name: str) -> dict[str, int]:
-    """What a class of objectives needs beyond learning the next token; see `needs`."""
+def objective_class(name: str) -> dict[str, float]:
+    """What a class of objectives needs beyond learning the next token; see `needs`.
+
+    `logits_gib` is for a billion logits, `tile_gib` once; both with the margin of unknown shapes.
+    """
     sequences, references = footprint.OBJECTIVE_CLASSES[name]
-    return {"sequences": sequences * WHOLE_LOSS.get(name, 1), "references": references}
+    each, once = (ladder.WIDE_FACTOR * size / footprint.GIB for size in LOGITS.get(name, (0, 0)))
+    found = {"sequences": sequences, "references": references}
+    return found | {"logits_gib": round(each * shapes.GB, 3), "tile_gib": round(once, 3)}
 
 
 def need_row(technique: str) -> str:
@@ -69,7 +79,8 @@ def needs(shape: shapes.Shape) -> dict[str, list[list[float]]]:
     """Need in GiB of each GPU to learn the next token: row -> sequence step -> GPU count.
 
     Other objectives are derived in macros.jinja: `sequences` in a batch for each example count as
-    a longer one, and a reference is a copy of the weights where all of them are trained.
+    a longer one, a reference is a copy of the weights where all of them are trained, and a loss
+    that holds logits takes the bytes of them all.
     """
     groups: dict[str, list[str]] = {}
     for technique in OFFERED:
@@ -146,6 +157,8 @@ def build() -> dict[str, Any]:
         "custom": {
             f"{size:g}": needs(shapes.typical_shape(size * shapes.GB)) for size in CUSTOM_BILLIONS
         },
+        "vocab": {row["id"]: shapes.known_shape(row["id"]).vocab for row in models}
+        | {f"{n:g}": shapes.typical_shape(n * shapes.GB).vocab for n in CUSTOM_BILLIONS},
         "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
         "cpu_custom": {
             f"{size:g}": cpu_needs("custom", size * shapes.GB) for size in CUSTOM_BILLIONS

@@ -143,7 +143,8 @@ def _more(wish: Wish, machine: Machine, launched: bool, rents: bool) -> list[str
     """More GPUs, an offload, larger GPUs: each alone makes it fit."""
     if not machine.gpu:
         return []
-    base, limit, found = wish.base, machine.limit, list[str]()
+    base, limit = wish.base, machine.limit
+    found: list[str] = []
     if launched:
         more = (n for n in (2, 4, 8) if n > base.world)
         number = next((n for n in more if wish.fits(limit, world=n)), None)
