@@ -223,6 +223,8 @@ def planned_targets(config: Config) -> tuple[str, ...]:
 def own_prices(config: Config) -> dict[str, Any]:
     """Return the rental prices: prices.toml of the package, with the rows of configs/prices.toml.
 
+    Rows of the project say so in `file`.
+
     Raises:
         UserError: the project's file is no TOML, or a row lacks `low` or `high`.
     """
@@ -241,7 +243,9 @@ def own_prices(config: Config) -> dict[str, Any]:
     ]
     if problems:
         raise UserError(problems)
-    return shapes.table("prices") | rows
+    return shapes.table("prices") | {
+        name: row | {"file": PRICES.as_posix()} for name, row in rows.items()
+    }
 
 
 def _is_range(low: Any, high: Any) -> bool:
