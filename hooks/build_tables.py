@@ -1,4 +1,4 @@
-"""Write plan_table.json: everything that copier.yml looks up. Standard library only.
+"""Write plan_table.json: everything that copier.yml looks up. Needs pydantic, as copier does.
 
 python hooks/build_tables.py            write it
 python hooks/build_tables.py --check    exit 1 when it is stale
@@ -48,7 +48,7 @@ def size_class(params: float) -> str:
 
 
 def project_rows(name: str) -> ModuleType:
-    """Import a module of rows from the package that projects get; it loads no library."""
+    """Import a module of rows from the package that projects get; it loads pydantic at most."""
     alias = "rendered_project"
     if alias not in sys.modules:
         spec = importlib.util.spec_from_file_location(
@@ -109,10 +109,46 @@ def model_rows() -> list[dict[str, Any]]:
 
     fields = ("title", "params", "context", "gated", "licence", "use")
     return [
-        {"id": model_id, "class": size_class(row["params"])} | {name: row[name] for name in fields}
+        {"id": model_id, "class": size_class(row["params"]), "head": head_of(row)}
+        | {name: row[name] for name in fields}
         for model_id, row in sorted(shapes.table("models").items(), key=rank)
-        if row.get("head", "causal_lm") == "causal_lm"
     ]
+
+
+def head_of(row: dict[str, Any]) -> str:
+    """What a model of models.toml was trained to give."""
+    return str(row.get("head", "causal_lm"))
+
+
+def objective_rows() -> dict[str, dict[str, Any]]:
+    """Objectives for the questionnaire.
+
+    Each with the records that it `reads`, the `models` it can start from (the usual kind first,
+    each kind in the order of `model_rows`), what its model `gives`, and why techniques are
+    `refused`.
+    """
+    heads = project_rows("heads").HEADS
+    refused: dict[str, dict[str, str]] = {}
+    for objective, technique, reason in project_rows("combinations").illegal():
+        refused.setdefault(objective, {})[technique] = reason
+    rows, ordered = {}, model_rows()
+    lacking = {model_id: row.get("lacks", []) for model_id, row in shapes.table("models").items()}
+    for name, row in project_rows("objectives").OBJECTIVES.items():
+        bases = heads[row.head].bases or (row.head,)
+        models = [
+            model["id"]
+            for base in bases
+            for model in ordered
+            if model["head"] == base and row.head not in lacking[model["id"]]
+        ]
+        rows[name] = {
+            "title": row.title,
+            "reads": sorted(row.reads),
+            "models": models,
+            "gives": " or ".join(heads[base].doc for base in bases),
+            "refused": refused.get(name, {}),
+        }
+    return rows
 
 
 def rounded_up(gib: float) -> float:
@@ -120,10 +156,14 @@ def rounded_up(gib: float) -> float:
     return math.ceil(gib * 10 - 1e-9) / 10
 
 
-def cpu_needs(model: str, params: float | None = None) -> dict[str, float]:
-    """RAM in GiB of a run without a GPU at CPU_SEQUENCE tokens, by technique."""
+def cpu_needs(model: str, params: float | None = None, head: str = "") -> dict[str, float]:
+    """RAM in GiB of a run without a GPU at CPU_SEQUENCE tokens, by technique.
+
+    Of the usual objective of the model's `head`.
+    """
+    kind = head if head in footprint.OBJECTIVE_CLASSES else "causal_lm"
     runs = {
-        name: planner.plan(model, "sft", name, 0, 0, CPU_SEQUENCE, bf16=False, params=params)
+        name: planner.plan(model, kind, name, 0, 0, CPU_SEQUENCE, bf16=False, params=params)
         for name in OFFERED
     }
     return {name: rounded_up(run.need_gib) for name, run in runs.items()}
@@ -132,7 +172,7 @@ def cpu_needs(model: str, params: float | None = None) -> dict[str, float]:
 def build() -> dict[str, Any]:
     """Return the whole table."""
     models = model_rows()
-    objectives = project_rows("objectives").OBJECTIVES
+    objectives = objective_rows()
     formats = project_rows("formats").FORMATS
     classes = sorted({planner.OBJECTIVES[name] for name in objectives})
     factor = machines.CARD_SHARE * machines.usable_gib(1)
@@ -145,10 +185,7 @@ def build() -> dict[str, Any]:
             name: {"title": row.title, "need": need_row(name), "whole": row.trains_all}
             for name, row in OFFERED.items()
         },
-        "objectives": {
-            name: {"title": row.title, "reads": sorted(row.reads)}
-            for name, row in objectives.items()
-        },
+        "objectives": objectives,
         "formats": {name: {"title": row.doc, "kind": row.kind} for name, row in formats.items()},
         "objective_class": {name: planner.OBJECTIVES[name] for name in objectives},
         "classes": {name: objective_class(name) for name in classes},
@@ -159,7 +196,7 @@ def build() -> dict[str, Any]:
         },
         "vocab": {row["id"]: shapes.known_shape(row["id"]).vocab for row in models}
         | {f"{n:g}": shapes.typical_shape(n * shapes.GB).vocab for n in CUSTOM_BILLIONS},
-        "cpu": {row["id"]: cpu_needs(row["id"]) for row in models},
+        "cpu": {row["id"]: cpu_needs(row["id"], head=row["head"]) for row in models},
         "cpu_custom": {
             f"{size:g}": cpu_needs("custom", size * shapes.GB) for size in CUSTOM_BILLIONS
         },

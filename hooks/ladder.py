@@ -126,10 +126,14 @@ def _less(wish: Wish, lighter: Sequence[str], limit: float) -> list[str]:
     easier = (name for name in lighter if wish._replace(techniques=[name]).fits(limit))
     found = [f"technique {name}" for name in list(easier)[:1]]
     lengths = [n for n in SEQUENCE_STEPS if n < base.seq_length]
+    rows = table("models")
+    heads = {row.get("family", "llama"): row.get("head") for row in rows.values()}
     free = [
         (row["params"], name)
-        for name, row in table("models").items()
-        if "head" not in row and not row["gated"] and row["context"] >= base.seq_length
+        for name, row in rows.items()
+        if row.get("head") == heads.get(base.shape.family)
+        and not row["gated"]
+        and row["context"] >= base.seq_length
     ]
     sizes = [name for params, name in sorted(free) if params < base.shape.params]
     # Longer sequences and larger models need more: the last one before those that do not fit.

@@ -19,6 +19,7 @@ class Head:
         labels: the head has an output for each label of the data.
         generates: it writes text, so that it can be asked questions.
         doc: what comes out.
+        bases: kinds of published model that it can be put on, the usual one first; () its own.
         converses: it reads conversations, so that its tokenizer needs a chat template.
         last_token: its output is read at the last token of a text, which transformers looks for
             in the token ids.
@@ -30,6 +31,7 @@ class Head:
     labels: bool
     generates: bool
     doc: str
+    bases: tuple[str, ...] = ()
     converses: bool = False
     last_token: bool = False
 
@@ -50,6 +52,7 @@ ROWS = (
         True,
         False,
         "a score for each label of a text",
+        bases=("masked_lm", "causal_lm"),
     ),
     Head(
         "token_classifier",
@@ -58,6 +61,7 @@ ROWS = (
         True,
         False,
         "a score for each label of every word",
+        bases=("masked_lm", "causal_lm"),
     ),
     Head(
         "reward",
@@ -66,6 +70,7 @@ ROWS = (
         False,
         False,
         "one score: how good an answer is",
+        bases=("causal_lm",),
         converses=True,
         last_token=True,
     ),
