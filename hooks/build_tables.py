@@ -67,12 +67,14 @@ def objective_class(name: str) -> dict[str, float]:
     sequences, references = footprint.OBJECTIVE_CLASSES[name]
     each, once = (ladder.WIDE_FACTOR * size / footprint.GIB for size in LOGITS.get(name, (0, 0)))
     found = {"sequences": sequences, "references": references}
+    found["sequences"] *= ladder.SMALLEST_BATCH.get(name, 1)
     return found | {"logits_gib": round(each * shapes.GB, 3), "tile_gib": round(once, 3)}
 
 
 def need_row(technique: str) -> str:
     """Row of a model's needs in the table: techniques that train little share one."""
-    return "small" if technique in footprint.SMALL else technique
+    alike = technique in footprint.SMALL and footprint.checkpointed(technique)
+    return "small" if alike else technique
 
 
 def needs(shape: shapes.Shape) -> dict[str, list[list[float]]]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from .conftest import ROOT, copy
+from .test_plan_fixes import ladder, planner
 from .test_techniques import build_tables, plan
 
 TABLE = json.loads((ROOT / "hooks/plan_table.json").read_text(encoding="utf-8"))
@@ -64,6 +65,10 @@ def test_tables_of_the_questionnaire_are_those_of_the_project() -> None:
     }
     assert table == refused
     assert list(TABLE["objectives"]) == list(OBJECTIVES)
+    for name, row in OBJECTIVES.items():
+        planned = planner.OBJECTIVES[name]
+        assert planned == row.planner_class
+        assert ladder.SMALLEST_BATCH.get(planned, 1) == row.smallest_batch
     assert list(TABLE["techniques"]) == list(build_tables.project_rows("techniques").TECHNIQUES)
 
 
