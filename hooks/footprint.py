@@ -101,6 +101,7 @@ class Run:
     # "norms": trl casts embeddings and head back, so that only norms and activations are
     embeddings: bool = False  # copies of embeddings and head are trained beside the adapters
     teacher: Shape | None = None  # a frozen model beside it, whole on every device
+    reference: bool = True  # False: settings make the one of OBJECTIVE_CLASSES superfluous
 
     @property
     def trains_all(self) -> bool:
@@ -184,6 +185,7 @@ class Small(NamedTuple):
     layer: Callable[[Shape], int] = lambda _: 0
     kept: tuple[float, float, float] = (0, 0, 0)
     virtual: int = 0
+    checkpointed: bool = True  # False: keys and values it adds are lost where a layer is run again
 
 
 VIRTUAL, REDUCTION = 20, 16  # settings prompts.num_virtual_tokens, bottleneck.reduction_factor
@@ -191,7 +193,9 @@ SMALL = {
     "prompt_tuning": Small(once=lambda s: VIRTUAL * s.hidden, virtual=VIRTUAL),
     # a vector a token, and three layers that make the prompt of it (peft's PromptEncoder)
     "p_tuning": Small(once=lambda s: VIRTUAL * s.hidden + 3 * s.hidden**2, virtual=VIRTUAL),
-    "prefix_tuning": Small(layer=lambda s: 2 * VIRTUAL * s.kv_heads * s.head_dim, virtual=VIRTUAL),
+    "prefix_tuning": Small(
+        layer=lambda s: 2 * VIRTUAL * s.kv_heads * s.head_dim, virtual=VIRTUAL, checkpointed=False
+    ),
     "ia3": Small(layer=lambda s: 2 * s.kv_heads * s.head_dim + s.intermediate, kept=(0, 12, 6)),
     "adapter": Small(layer=lambda s: 2 * s.hidden * -(-s.hidden // REDUCTION), kept=(6, 0, 0)),
 }
@@ -204,6 +208,11 @@ OBJECTIVE_CLASSES = {"causal_lm": (1, 0), "preference": (2, 1), "unpaired": (1, 
 OBJECTIVE_CLASSES |= {"pairs": (2, 0), "reward": (2, 0), "rollouts": (1, 1)}
 OBJECTIVE_CLASSES |= {"scores": (1, 0), "masked_lm": (1, 0), "distilled": (1, 0)}
 FEW_SCORES = ("reward", "scores")
+
+
+def checkpointed(technique: str) -> bool:
+    """Whether a technique can be trained with gradient checkpointing."""
+    return SMALL.get(technique, Small()).checkpointed
 
 
 def _mode(run: Run) -> str:
@@ -279,8 +288,9 @@ def _backward_per_token(run: Run) -> float:
 
 
 def teacher_bytes(run: Run) -> int:
-    """Bytes of the weights of the teacher, in the format of the computation."""
-    return (2 if run.autocast else 4) * run.teacher.params if run.teacher else 0
+    """Bytes of a frozen model: a teacher as computed, a reward model in 32 bits at most."""
+    each = 2 if run.autocast and run.objective_class == "distilled" else 4
+    return each * run.teacher.params if run.teacher else 0
 
 
 def _loss_bytes(run: Run, tokens: int) -> float:
@@ -328,7 +338,7 @@ def parts_gib(run: Run) -> dict[str, float]:
     fused = 3 * shape.hidden * shape.intermediate * shape.experts * shape.layers
     fused *= shape.experts > 1 and not run.held_bytes
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
-    weights *= 1 + references * full
+    weights *= 1 + references * full * run.reference
     adapter, merged = shape.layers * run.lora_r * sum(map(sum, run.targets())), 0.0
     if run.technique in SMALL:
         adapter = small.once(shape) + shape.layers * small.layer(shape)

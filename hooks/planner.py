@@ -28,6 +28,7 @@ GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gain
 # Logits that the whole loss may hold at once on a CPU: 0.25 GiB in fp32, 0.9 GiB with what the
 # backward pass keeps.
 MOST_LOGITS = 2**26
+NO_CHECKPOINTS = "a layer that is run again would lack what {} learns"
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
@@ -91,11 +92,12 @@ def _batches(
 ) -> tuple[Run, int]:
     """The run at the largest micro batch that is useful and fits, and that largest useful one."""
     most = GPU_TOKENS if machine.gpu else CPU_TOKENS
-    sizes = [n for n in range(1, share + 1) if share % n == 0 and n * run.seq_length <= most]
-    sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
-    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
+    least = ladder.least_batch(run)
+    sizes = [n for n in range(least, share + 1) if share % n == 0 and n * run.seq_length <= most]
+    sizes = list(range(least, share // accumulation + 1)) if accumulation else sizes
+    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [least]]
     largest = next((one for one in reversed(tried) if ladder.fits(one, machine)), tried[0])
-    return largest, max(sizes, default=1)
+    return largest, max(sizes, default=least)
 
 
 def _if_fits(machine: Machine, run: Run, **changes: Any) -> Run:
@@ -151,7 +153,7 @@ def plan(
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
     ram_gib: float | None = None, one_process: bool = False, quantised_bytes: float = 0.0,
-    teacher: str | None = None,
+    teacher: str | None = None, reference: bool = True,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -172,7 +174,9 @@ def plan(
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
         one_process: no fix may need a launcher (more devices, offload).
         quantised_bytes: of a weight where `technique` quantises the base; 0: those of its row.
-        teacher: id or folder of a frozen model that is held beside the trained one.
+        teacher: id or folder of a frozen model that is held beside the trained one: a teacher,
+            or the reward model of rollouts.
+        reference: whether the reference that the objective's class has is held at all.
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -183,6 +187,8 @@ def plan(
     machine = machines.machine_of(
         device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib
     )
+    if checkpointing and technique != "auto" and not footprint.checkpointed(technique):
+        raise ValueError(f"checkpointing True: {NO_CHECKPOINTS.format(technique)}")
     (shape, origin), world, gpu = shapes.find_shape(model, params), machine.world, machine.gpu
     if sharding and (sharding == "none") != (world == 1):
         raise ValueError(f"sharding {sharding!r} with {world} device(s): none is for one of them")
@@ -203,8 +209,9 @@ def plan(
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
         lora_dropout, held_bytes=quantised_bytes * (shape.experts == 1),  # experts stay as they are
-        teacher=shapes.find_shape(teacher)[0] if teacher else None,
+        teacher=shapes.find_shape(teacher)[0] if teacher else None, reference=reference,
     )
+    base = replace(base, micro_batch=micro_batch or ladder.least_batch(base))
     wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
     share = math.ceil(effective_batch_size / world)
@@ -248,7 +255,8 @@ def plan(
     }
     if run.teacher:
         frozen = footprint.teacher_bytes(run) / footprint.GIB
-        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen teacher in {computes}"
+        held = f"teacher in {computes}" if run.objective_class == "distilled" else "reward model"
+        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen {held}"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
@@ -259,14 +267,18 @@ def plan(
     fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
     fixed |= {"chunked_loss": chunked_loss is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
+    if not footprint.checkpointed(run.technique) and checkpointing is None:
+        reasons["gradient_checkpointing"] = NO_CHECKPOINTS.format(run.technique)
     if run.optimiser == "deepspeed":
         reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"
     elif optim and optim not in footprint.OPTIMISERS:
         reasons["optim"] += "; its memory is counted as that of adamw_torch"
     if four_bit_base and not four_bit:
         reasons["technique"] += f"; 4-bit weights were not tried on {machine.row['title']}"
+    least = ladder.least_batch(base)
     auto = wish._replace(
-        base=replace(base, micro_batch=1, checkpointing=True, sharding="none"), optim=None,
+        base=replace(base, micro_batch=least, checkpointing=True, sharding="none"),
+        optim=None,
         precision=usual,
     )
     auto = auto._replace(base=replace(auto.base, autocast=usual != "fp32"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from .config import Config
 from .errors import Problem, UserError
 from .generated_data import Made, Prompt, Recipe
-from .packs import GENERAL
+from .packs import GENERAL, load_packs
 from .records import Message
 from .utils import sha256_json
 from .writers import Conversation, Writer
@@ -32,16 +32,15 @@ def read_principles(config: Config, path: Path | None = None) -> list[str]:
     """Return the principles of a run.
 
     Args:
-        config: names the packs, whose rows of principles.toml count beside the general ones.
+        config: names the packs, whose files `principles.yaml` count beside the general principles.
         path: a text file of one's own with one principle a line (# opens a comment), or None.
 
     Raises:
         UserError: the file cannot be used.
     """
     if path is None:
-        table = tomllib.loads(PRINCIPLES.read_text(encoding="utf-8"))
-        names = dict.fromkeys([GENERAL, *config.domains])
-        return [text for name in names for text in table.get(name, {}).get("principles", ())]
+        general = tomllib.loads(PRINCIPLES.read_text(encoding="utf-8"))[GENERAL]["principles"]
+        return [*general, *(text for pack in load_packs(config) for text in pack.principles)]
     fix = "a text file with one principle a line"
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]

@@ -47,6 +47,14 @@ def load_split(config: Config, split: str) -> list[Record]:
         return [Record.from_json(json.loads(line)) for line in lines if line.strip()]
 
 
+def prepared_rows(config: Config) -> list[Record]:
+    """Read the training split; [] where it is not prepared yet, or anew, which training refuses."""
+    try:
+        return load_split(config, "train")
+    except UserError:
+        return []
+
+
 def label_names(config: Config) -> tuple[str, ...]:
     """Return the classes of the training split in alphabetical order; () without classes."""
     if not HEADS[OBJECTIVES[config.objective].head].labels:

@@ -172,7 +172,7 @@ def memory() -> str:
     cards = (8, 12, 16, 24, 48, 80)
     rows = []
     for model_id, model in shapes.table("models").items():
-        if "head" in model:  # no objective trains it yet
+        if "head" in model:  # the table is of sft, which does not train it
             continue
         cells = [model["title"], f"{model['params'] / 1e9:.2g}B"]
         length = min(2048, model["context"])

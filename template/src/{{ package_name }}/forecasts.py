@@ -106,13 +106,13 @@ def grid(config: Config) -> str:
         for technique in footprint.TECHNIQUES:
             plan = hardware.plan(
                 model, config.objective, technique, None, 1, config.train.max_length,
-                device=name, params=params, micro_batch=1, checkpointing=True,
-                lora_r=config.lora.lora_r, lora_dropout=config.lora.lora_dropout,
-                lora_targets=planned_targets(config),
+                device=name, params=params, micro_batch=1,
+                checkpointing=footprint.checkpointed(technique), lora_r=config.lora.lora_r,
+                lora_dropout=config.lora.lora_dropout, lora_targets=planned_targets(config),
             )  # fmt: skip
-            cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
+            cells.append((f"{plan.need_gib:.1f}" if plan.fits else "no").rjust(len(technique) + 2))
         rows.append("".join(cells))
-    head = " " * 17 + "".join(name.rjust(8) for name in footprint.TECHNIQUES)
+    head = " " * 17 + "".join(f"  {name}" for name in footprint.TECHNIQUES)
     return "\n".join(
         [f"GiB at {config.train.max_length} tokens, micro batch 1, one card", head, *rows]
     )

@@ -19,6 +19,7 @@ class Head:
         labels: the head has an output for each label of the data.
         generates: it writes text, so that it can be asked questions.
         doc: what comes out.
+        bases: kinds of published model that it can be put on, the usual one first; () its own.
         converses: it reads conversations, so that its tokenizer needs a chat template.
         last_token: its output is read at the last token of a text, which transformers looks for
             in the token ids.
@@ -31,6 +32,7 @@ class Head:
     labels: bool
     generates: bool
     doc: str
+    bases: tuple[str, ...] = ()
     converses: bool = False
     last_token: bool = False
     images: bool = False
@@ -52,6 +54,7 @@ ROWS = (
         True,
         False,
         "a score for each label of a text",
+        bases=("masked_lm", "causal_lm"),
     ),
     Head(
         "token_classifier",
@@ -60,6 +63,7 @@ ROWS = (
         True,
         False,
         "a score for each label of every word",
+        bases=("masked_lm", "causal_lm"),
     ),
     Head(
         "reward",
@@ -68,6 +72,7 @@ ROWS = (
         False,
         False,
         "one score: how good an answer is",
+        bases=("causal_lm",),
         converses=True,
         last_token=True,
     ),

@@ -113,6 +113,7 @@ def make_plan(
             one_process=True,
             quantised_bytes=quantised_bytes(config),
             teacher=teacher,
+            reference=_holds_reference(config),
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
@@ -171,20 +172,32 @@ def planned_model(config: Config) -> tuple[str, float | None]:
 
 
 def planned_teacher(config: Config) -> str | None:
-    """Return the teacher as the planner is asked for it; None for objectives without one.
+    """Return the frozen model beside the trained one as the planner is asked for it, or None.
+
+    A teacher, or the reward model of objectives that write answers.
 
     Raises:
-        UserError: no teacher is named, or its size is unknown.
+        UserError: no teacher is named, or the size of the model is unknown.
     """
-    if hardware.OBJECTIVES[config.objective] != "distilled":
+    kind, settings = hardware.OBJECTIVES[config.objective], config.reinforcement
+    if kind == "distilled":
+        where, (name, _) = "distill.teacher", planned_model(teacher_of(config))
+    elif kind == "rollouts" and settings.reward_model and "reward_model" in settings.rewards:
+        where, name = "reinforcement.reward_model", str(config.path(settings.reward_model))
+    else:
         return None
-    name, _ = planned_model(teacher_of(config))
     try:
         shapes.find_shape(name)
     except ValueError as error:
         fix = "use a model of models.toml, or a local folder with config.json"
-        raise UserError(Problem("distill.teacher", str(error), fix=fix)) from None
+        raise UserError(Problem(where, str(error), fix=fix)) from None
     return name
+
+
+def _holds_reference(config: Config) -> bool:
+    """Say whether the objective, where it has a reference, holds it: trl drops it at beta 0."""
+    rollouts = hardware.OBJECTIVES[config.objective] == "rollouts"
+    return not rollouts or config.reinforcement.beta > 0
 
 
 def planned_shape(config: Config) -> Shape:
@@ -223,6 +236,8 @@ def planned_targets(config: Config) -> tuple[str, ...]:
 def own_prices(config: Config) -> dict[str, Any]:
     """Return the rental prices: prices.toml of the package, with the rows of configs/prices.toml.
 
+    Rows of the project say so in `file`.
+
     Raises:
         UserError: the project's file is no TOML, or a row lacks `low` or `high`.
     """
@@ -241,7 +256,9 @@ def own_prices(config: Config) -> dict[str, Any]:
     ]
     if problems:
         raise UserError(problems)
-    return shapes.table("prices") | rows
+    return shapes.table("prices") | {
+        name: row | {"file": PRICES.as_posix()} for name, row in rows.items()
+    }
 
 
 def _is_range(low: Any, high: Any) -> bool:

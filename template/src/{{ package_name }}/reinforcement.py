@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .config import Config
-from .data_loader import check_dropped, load_split, render_prompt, with_system
+from .data_loader import check_dropped, prepared_rows, render_prompt, with_system
 from .errors import Problem, UserError
 from .model_access import is_prompt_learning
 from .records import Message, Record
@@ -44,7 +44,7 @@ def _check(config: Config) -> None:
     Raises:
         UserError: all of them.
     """
-    problems = reward_problems(config, load_split(config, "train"))
+    problems = reward_problems(config, prepared_rows(config))
     settings, train = config.reinforcement, config.train
     if settings.max_completion_length >= train.max_length:
         found = f"{settings.max_completion_length} tokens leave no room for a prompt"

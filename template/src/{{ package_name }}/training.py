@@ -138,8 +138,8 @@ class Training:
         extras: (start) -> further keyword arguments of the trainer: data collator, metrics,
             reward functions, teacher, reference.
         score: (trainer, dataset) -> scores of a split, for objectives that test themselves.
-        check: (config) -> None; raises UserError for settings of the objective and prepared data
-            that cannot work, before a model is loaded.
+        check: (config) -> None; raises UserError for settings of the objective, and data where they
+            are prepared, that cannot work, before a model is loaded.
         show: (tokenizer, example) -> lines in which a person sees what is learned.
         packs: rows may hold several examples (packing.py).
         shots: solved examples may stand before a question (few_shot.py); Job.examples are read.
