@@ -312,6 +312,23 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     return tile + 16 * hidden * tokens + head  # and the states and their gradient, copied twice
 
 
+def trained_weights(run: Run) -> float:
+    """Number of weights that a step changes, without copies of the embeddings."""
+    shape, technique = run.shape, TECHNIQUES[run.technique]
+    if technique.blocks < 1:  # embeddings, and a head that shares their weights, are frozen
+        embedding, heads = shape.vocab * shape.hidden, 0 if shape.tied else 1
+        return (shape.params - (1 + heads) * embedding) * technique.blocks + heads * embedding
+    if run.trains_all:
+        return shape.params
+    if small := SMALL.get(run.technique):
+        return small.once(shape) + shape.layers * small.layer(shape)
+    of_layer = run.lora_r * sum(map(sum, run.targets()))
+    of_layer += technique.saves_outputs * sum(outputs for _, outputs in run.targets())  # lengths
+    if run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
+        of_layer += run.lora_r * shape.experts * (3 * shape.hidden + 5 * shape.intermediate)
+    return shape.layers * of_layer
+
+
 def parts_gib(run: Run) -> dict[str, float]:
     """Bytes by cause in GiB, and `peak`: the highest of the step's phases."""
     shape, technique, full = run.shape, TECHNIQUES[run.technique], run.trains_all
@@ -329,17 +346,10 @@ def parts_gib(run: Run) -> dict[str, float]:
     fused *= shape.experts > 1 and not run.held_bytes
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
     weights *= 1 + references * full
-    adapter, merged = shape.layers * run.lora_r * sum(map(sum, run.targets())), 0.0
-    if run.technique in SMALL:
-        adapter = small.once(shape) + shape.layers * small.layer(shape)
-    elif run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
-        wide, inner = shape.hidden, shape.intermediate
-        adapter += shape.layers * run.lora_r * shape.experts * (3 * wide + 5 * inner)
-        merged = 3 * wide * inner * shape.experts * dtype  # the step adds them to the weights
-    trained = shape.params if full else adapter
-    if technique.blocks < 1:  # embeddings, and a head that shares their weights, are frozen
-        trained = (shape.params - embedding) * technique.blocks
-        trained += 0 if shape.tied else shape.vocab * shape.hidden
+    merged = 0.0
+    if run.adapts_experts and run.technique not in SMALL:  # the step adds them to the weights
+        merged = 3 * shape.hidden * shape.intermediate * shape.experts * dtype
+    trained = trained_weights(run)
     if run.embeddings:  # kept in the dtype of the model
         trained += 2 * shape.vocab * shape.hidden * dtype / trained_dtype
     gradients = trained * trained_dtype
