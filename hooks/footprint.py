@@ -322,8 +322,8 @@ def trained_weights(run: Run) -> float:
         return shape.params
     if small := SMALL.get(run.technique):
         return small.once(shape) + shape.layers * small.layer(shape)
-    of_layer = run.lora_r * sum(map(sum, run.targets()))
-    of_layer += technique.saves_outputs * sum(outputs for _, outputs in run.targets())  # lengths
+    lengths = technique.saves_outputs  # of the outputs: what DoRA trains beside LoRA
+    of_layer = sum(run.lora_r * (inputs + out) + lengths * out for inputs, out in run.targets())
     if run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
         of_layer += run.lora_r * shape.experts * (3 * shape.hidden + 5 * shape.intermediate)
     return shape.layers * of_layer
@@ -333,8 +333,8 @@ def parts_gib(run: Run) -> dict[str, float]:
     """Bytes by cause in GiB, and `peak`: the highest of the step's phases."""
     shape, technique, full = run.shape, TECHNIQUES[run.technique], run.trains_all
     sequences, references = OBJECTIVE_CLASSES[run.objective_class]
-    small = SMALL.get(run.technique, Small())
-    tokens = run.micro_batch * (run.seq_length + small.virtual) * sequences
+    virtual = SMALL[run.technique].virtual if run.technique in SMALL else 0
+    tokens = run.micro_batch * (run.seq_length + virtual) * sequences
     dtype, trained_dtype = BYTES[run.weights], BYTES[run.weights] if full else 4
     copies, fixed, temporaries = OPTIMISERS.get(run.optimiser, OPTIMISERS["adamw_torch"])
     embedding = shape.vocab * shape.hidden * (1 if shape.tied else 2)
@@ -384,8 +384,8 @@ def parts_gib(run: Run) -> dict[str, float]:
     if run.objective_class == "rollouts":  # 16-bit keys and values of every layer
         cache = 4 * shape.kv_heads * shape.head_dim * shape.layers * tokens
         peak = max(peak, static + cache + 6 * shape.vocab * run.micro_batch)
-    found = {"weights": static - states, "optimiser": states}
-    found |= {"gradients": gradients, "kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
+    found = {"weights": static - states, "optimiser": states, "gradients": gradients}
+    found |= {"kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
     return {name: size / GIB for name, size in found.items()}
 
 
