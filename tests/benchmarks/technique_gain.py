@@ -147,7 +147,7 @@ def machine() -> str:
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     unit = " with bf16 units" if re.search(r"\b(avx512_bf16|amx_bf16)\b", text) else ""
-    return f"{name[1] if name else "a CPU"}{unit}"
+    return f"{name[1] if name else 'a CPU'}{unit}"
 
 
 def main() -> None:

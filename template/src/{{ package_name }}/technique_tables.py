@@ -113,7 +113,7 @@ def _count(number: float) -> str:
 def technique_notes() -> str:
     """A section per technique, from its row."""
     return "\n".join(
-        f"### {row.title}: `{row.name}`\n\n{row.doc}\n\n"
+        f"#### {row.title}: `{row.name}`\n\n{row.doc}\n\n"
         f"- **For it:** {row.guide.pros}.\n- **Against it:** {row.guide.cons}.\n"
         f"- **Memory:** {row.guide.memory}. **Speed:** {row.guide.speed}.\n"
         f"- **Quality:** {row.guide.quality}. **Complexity:** {row.guide.complexity}.\n"
@@ -161,7 +161,7 @@ def technique_effort() -> str:
         minutes = sorted(row["cpu_minutes"] for row in rows)
         peak = max(row["peak_rss_gib"] for row in rows)
         share, size = rows[0]["trained_share"], rows[0]["megabytes"]
-        spread = f"{minutes[0]:.1f} to {minutes[-1]:.1f}"
+        spread = " to ".join(dict.fromkeys(f"{each:.1f}" for each in (minutes[0], minutes[-1])))
         rate = f"{rows[0]['learning_rate']:.0e}".replace("e-0", "e-")
         lines.append([f"`{name}`", spread, f"{peak:.1f}", _percent(share), f"{size:.3g}", rate])
     return markdown_table(header, lines)
