@@ -24,6 +24,7 @@ import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
 import shapes  # noqa: E402
+import small_techniques  # noqa: E402
 
 GPUS = (1, 2, 4, 8)
 CUSTOM_BILLIONS = (0.135, 0.5, 1, 1.5, 3, 4, 7, 8, 14, 32, 70, 140, 405, 1000, 2000)
@@ -73,7 +74,7 @@ def objective_class(name: str) -> dict[str, float]:
 
 def need_row(technique: str) -> str:
     """Row of a model's needs in the table: techniques that train little share one."""
-    alike = technique in footprint.SMALL and footprint.checkpointed(technique)
+    alike = technique in small_techniques.SMALL and small_techniques.checkpointed(technique)
     return "small" if alike else technique
 
 

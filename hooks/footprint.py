@@ -8,10 +8,17 @@ counts the same tensors on the real model classes, and a test compares the two. 
 
 import functools
 import math
+import sys
 from collections import namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING or __package__:
+    from .small_techniques import SMALL
+else:  # loaded by path, beside a script
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from small_techniques import SMALL
 
 GIB, GB, BYTES = 2**30, 10**9, {"fp32": 4, "bf16": 2, "fp16": 2}
 LOSS_ROWS, LOSS_COLUMNS = 4096, 32768  # tile in which trl computes logits and loss
@@ -172,33 +179,6 @@ TECHNIQUES = {
 }
 
 
-class Small(NamedTuple):
-    """A technique that trains neither the weights nor low-rank matrices, at its usual settings.
-
-    `once` weights of the model, `layer` weights of each block, both functions of a shape; `kept`
-    bytes that a layer keeps of a token per unit of (hidden, key, inner) width, 32-bit copies of
-    what a vector is multiplied with or an adapter reads (peft computes them in 32 bits);
-    `virtual` tokens before the input.
-    """
-
-    once: Callable[[Shape], int] = lambda _: 0
-    layer: Callable[[Shape], int] = lambda _: 0
-    kept: tuple[float, float, float] = (0, 0, 0)
-    virtual: int = 0
-    checkpointed: bool = True  # False: keys and values it adds are lost where a layer is run again
-
-
-VIRTUAL, REDUCTION = 20, 16  # settings prompts.num_virtual_tokens, bottleneck.reduction_factor
-SMALL = {
-    "prompt_tuning": Small(once=lambda s: VIRTUAL * s.hidden, virtual=VIRTUAL),
-    # a vector a token, and three layers that make the prompt of it (peft's PromptEncoder)
-    "p_tuning": Small(once=lambda s: VIRTUAL * s.hidden + 3 * s.hidden**2, virtual=VIRTUAL),
-    "prefix_tuning": Small(
-        layer=lambda s: 2 * VIRTUAL * s.kv_heads * s.head_dim, virtual=VIRTUAL, checkpointed=False
-    ),
-    "ia3": Small(layer=lambda s: 2 * s.kv_heads * s.head_dim + s.intermediate, kept=(0, 12, 6)),
-    "adapter": Small(layer=lambda s: 2 * s.hidden * -(-s.hidden // REDUCTION), kept=(6, 0, 0)),
-}
 # Class -> (sequences of one example in a batch, frozen copies of the model beside it). A reference
 # is a copy only where all weights are trained: an adapter is switched off instead (trl does so).
 # reward: one score a sequence, no logits. rollouts: keys and values of the answers written count.
@@ -208,11 +188,6 @@ OBJECTIVE_CLASSES = {"causal_lm": (1, 0), "preference": (2, 1), "unpaired": (1, 
 OBJECTIVE_CLASSES |= {"pairs": (2, 0), "reward": (2, 0), "rollouts": (1, 1)}
 OBJECTIVE_CLASSES |= {"scores": (1, 0), "masked_lm": (1, 0), "distilled": (1, 0)}
 FEW_SCORES = ("reward", "scores")
-
-
-def checkpointed(technique: str) -> bool:
-    """Whether a technique can be trained with gradient checkpointing."""
-    return SMALL.get(technique, Small()).checkpointed
 
 
 def _mode(run: Run) -> str:
@@ -322,12 +297,29 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     return tile + 16 * hidden * tokens + head  # and the states and their gradient, copied twice
 
 
+def trained_weights(run: Run) -> float:
+    """Number of weights that a step changes, without copies of the embeddings."""
+    shape, technique = run.shape, TECHNIQUES[run.technique]
+    if technique.blocks < 1:  # embeddings, and a head that shares their weights, are frozen
+        embedding, heads = shape.vocab * shape.hidden, 0 if shape.tied else 1
+        return (shape.params - (1 + heads) * embedding) * technique.blocks + heads * embedding
+    if run.trains_all:
+        return shape.params
+    if small := SMALL.get(run.technique):
+        return small.once(shape) + shape.layers * small.layer(shape)
+    lengths = technique.saves_outputs  # of the outputs: what DoRA trains beside LoRA
+    of_layer = sum(run.lora_r * (inputs + out) + lengths * out for inputs, out in run.targets())
+    if run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
+        of_layer += run.lora_r * shape.experts * (3 * shape.hidden + 5 * shape.intermediate)
+    return shape.layers * of_layer
+
+
 def parts_gib(run: Run) -> dict[str, float]:
     """Bytes by cause in GiB, and `peak`: the highest of the step's phases."""
     shape, technique, full = run.shape, TECHNIQUES[run.technique], run.trains_all
     sequences, references = OBJECTIVE_CLASSES[run.objective_class]
-    small = SMALL.get(run.technique, Small())
-    tokens = run.micro_batch * (run.seq_length + small.virtual) * sequences
+    virtual = SMALL[run.technique].virtual if run.technique in SMALL else 0
+    tokens = run.micro_batch * (run.seq_length + virtual) * sequences
     dtype, trained_dtype = BYTES[run.weights], BYTES[run.weights] if full else 4
     copies, fixed, temporaries = OPTIMISERS.get(run.optimiser, OPTIMISERS["adamw_torch"])
     embedding = shape.vocab * shape.hidden * (1 if shape.tied else 2)
@@ -339,17 +331,10 @@ def parts_gib(run: Run) -> dict[str, float]:
     fused *= shape.experts > 1 and not run.held_bytes
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
     weights *= 1 + references * full * run.reference
-    adapter, merged = shape.layers * run.lora_r * sum(map(sum, run.targets())), 0.0
-    if run.technique in SMALL:
-        adapter = small.once(shape) + shape.layers * small.layer(shape)
-    elif run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
-        wide, inner = shape.hidden, shape.intermediate
-        adapter += shape.layers * run.lora_r * shape.experts * (3 * wide + 5 * inner)
-        merged = 3 * wide * inner * shape.experts * dtype  # the step adds them to the weights
-    trained = shape.params if full else adapter
-    if technique.blocks < 1:  # embeddings, and a head that shares their weights, are frozen
-        trained = (shape.params - embedding) * technique.blocks
-        trained += 0 if shape.tied else shape.vocab * shape.hidden
+    merged = 0.0
+    if run.adapts_experts and run.technique not in SMALL:  # the step adds them to the weights
+        merged = 3 * shape.hidden * shape.intermediate * shape.experts * dtype
+    trained = trained_weights(run)
     if run.embeddings:  # kept in the dtype of the model
         trained += 2 * shape.vocab * shape.hidden * dtype / trained_dtype
     gradients = trained * trained_dtype
@@ -384,8 +369,8 @@ def parts_gib(run: Run) -> dict[str, float]:
     if run.objective_class == "rollouts":  # 16-bit keys and values of every layer
         cache = 4 * shape.kv_heads * shape.head_dim * shape.layers * tokens
         peak = max(peak, static + cache + 6 * shape.vocab * run.micro_batch)
-    found = {"weights": static - states, "optimiser": states}
-    found |= {"gradients": gradients, "kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
+    found = {"weights": static - states, "optimiser": states, "gradients": gradients}
+    found |= {"kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
     return {name: size / GIB for name, size in found.items()}
 
 

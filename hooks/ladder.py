@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING or __package__:
-    from .footprint import SHARED, TECHNIQUES, Run, Shape, checkpointed, host_gib, peak_gib
+    from .footprint import SHARED, TECHNIQUES, Run, Shape, host_gib, peak_gib
     from .machines import CARD_SHARE, Machine, usable_gib
     from .shapes import known_shape, table
+    from .small_techniques import checkpointed
 else:  # loaded by path, beside a script
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from footprint import SHARED, TECHNIQUES, Run, Shape, checkpointed, host_gib, peak_gib
+    from footprint import SHARED, TECHNIQUES, Run, Shape, host_gib, peak_gib
     from machines import CARD_SHARE, Machine, usable_gib
     from shapes import known_shape, table
+    from small_techniques import checkpointed
 
 # Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
 # nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes and

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
-    from . import footprint, ladder, machines, shapes
+    from . import footprint, ladder, machines, shapes, small_techniques
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import footprint
     import ladder
     import machines
     import shapes
+    import small_techniques
 
 Run = footprint.Run
 Machine = machines.Machine
@@ -187,7 +188,7 @@ def plan(
     machine = machines.machine_of(
         device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib
     )
-    if checkpointing and technique != "auto" and not footprint.checkpointed(technique):
+    if checkpointing and technique != "auto" and not small_techniques.checkpointed(technique):
         raise ValueError(f"checkpointing True: {NO_CHECKPOINTS.format(technique)}")
     (shape, origin), world, gpu = shapes.find_shape(model, params), machine.world, machine.gpu
     if sharding and (sharding == "none") != (world == 1):
@@ -267,7 +268,7 @@ def plan(
     fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
     fixed |= {"chunked_loss": chunked_loss is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
-    if not footprint.checkpointed(run.technique) and checkpointing is None:
+    if not small_techniques.checkpointed(run.technique) and checkpointing is None:
         reasons["gradient_checkpointing"] = NO_CHECKPOINTS.format(run.technique)
     if run.optimiser == "deepspeed":
         reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"

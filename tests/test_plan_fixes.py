@@ -17,6 +17,7 @@ import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
 import shapes  # noqa: E402
+import small_techniques  # noqa: E402
 from planner import plan  # noqa: E402
 
 SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -45,7 +46,7 @@ def situation(chance: random.Random) -> dict[str, Any]:
         "lora_r": [4, 256], "rows": [10, 10**6], "accumulation": [1, 5],
     }  # fmt: skip
     asked |= {key: pick(values) for key, values in optional.items() if chance.random() < 0.25}
-    if not footprint.checkpointed(asked["technique"]):  # asked for, it is refused
+    if not small_techniques.checkpointed(asked["technique"]):  # asked for, it is refused
         asked.pop("checkpointing", None)
     if asked["num_gpus"] > 1 and chance.random() < 0.3:
         asked["sharding"] = pick(["ddp", "fsdp2", "zero3"])
@@ -101,7 +102,7 @@ def test_more_of_anything_never_needs_less() -> None:
     chance = random.Random(7)
     for _ in range(200):
         asked = situation(chance) | {"checkpointing": True, "micro_batch": 2}
-        names = [name for name in footprint.TECHNIQUES if footprint.checkpointed(name)]
+        names = [name for name in footprint.TECHNIQUES if small_techniques.checkpointed(name)]
         asked |= {"technique": chance.choice(names), "optim": "adamw_torch"}
         asked |= {"precision": "bf16", "chunked_loss": True}
         asked["sharding"] = "fsdp2" if asked["num_gpus"] > 1 else None
@@ -124,7 +125,7 @@ def test_the_plan_is_whole_and_in_its_range() -> None:
         batch, steps = result.per_device_train_batch_size, result.gradient_accumulation_steps
         least = ladder.SMALLEST_BATCH.get(planner.OBJECTIVES[asked["objective"]], 1)
         assert batch >= asked.get("micro_batch", least)
-        if not footprint.checkpointed(result.technique):
+        if not small_techniques.checkpointed(result.technique):
             assert not result.gradient_checkpointing
         assert batch >= 1 and steps >= 1
         assert math.isfinite(result.need_gib) and result.need_gib > result.peak_gib > 0

@@ -7,12 +7,14 @@ script. Rows to learn from are made by the packs' own generators with other seed
 that score (fin_sentiment: the sample data); preparation leaves out what a set holds as well.
 Each line is one training and one evaluation by the project's scripts, with one thread. Minutes are
 those of CPU time, so that other programs do not change them. Finished lines are kept in DIR/gain
-and not repeated. The last line is one JSON object.
+and not repeated. The last line is one JSON object. `--save FILE` writes the same as TOML, of which
+docs/techniques.md of every project is made: template/src/<package>/technique_gain.toml.
 """
 
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -121,6 +123,33 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def save(path: Path, asked: argparse.Namespace, found: list[dict[str, Any]]) -> None:
+    """Write the rows as TOML, one a line, with the command and the machine."""
+    command = "python tests/benchmarks/technique_gain.py --project DIR"
+    facts = {
+        "command": f"{command} --steps {asked.steps}",
+        "machine": f"one thread of {machine()}",
+        "model": "SmolLM2-135M-Instruct",
+        "steps": asked.steps,
+        "batch": BATCH,
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in facts.items()]
+    lines += ["rows = ["]
+    for row in found:
+        cells = ", ".join(f"{name} = {json.dumps(value)}" for name, value in row.items())
+        lines.append(f"  {{ {cells} }},")
+    made = "# Written by tests/benchmarks/technique_gain.py of the template; do not edit.\n"
+    path.write_text(made + "\n".join([*lines, "]"]) + "\n", encoding="utf-8", newline="\n")
+
+
+def machine() -> str:
+    """Name the processor, and whether it computes in bf16."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    unit = " with bf16 units" if re.search(r"\b(avx512_bf16|amx_bf16)\b", text) else ""
+    return f"{name[1] if name else 'a CPU'}{unit}"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -128,6 +157,7 @@ def main() -> None:
     parser.add_argument("--techniques", default=",".join(TECHNIQUES))
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--save", type=Path, help="write the rows as TOML as well")
     asked = parser.parse_args()
     project = asked.project.resolve()
     kept = project / "gain"
@@ -146,6 +176,8 @@ def main() -> None:
                 path.write_text(json.dumps(row), encoding="utf-8")
             found.append(json.loads(path.read_text(encoding="utf-8")))
             print(line(found[-1]), flush=True)
+    if asked.save:
+        save(asked.save, asked, found)
     print(json.dumps({"steps": asked.steps, "batch": BATCH, "rows": found}))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import footprint, hardware, shapes
+from . import footprint, hardware, shapes, small_techniques
 from .config import Config, load_config
 from .devices import Device
 from .errors import Problem, UserError
@@ -107,7 +107,7 @@ def grid(config: Config) -> str:
             plan = hardware.plan(
                 model, config.objective, technique, None, 1, config.train.max_length,
                 device=name, params=params, micro_batch=1,
-                checkpointing=footprint.checkpointed(technique), lora_r=config.lora.lora_r,
+                checkpointing=small_techniques.checkpointed(technique), lora_r=config.lora.lora_r,
                 lora_dropout=config.lora.lora_dropout, lora_targets=planned_targets(config),
             )  # fmt: skip
             cells.append((f"{plan.need_gib:.1f}" if plan.fits else "no").rjust(len(technique) + 2))
