@@ -210,7 +210,8 @@ def with_images(tokenizer: Any, template: str, image_token: str) -> str:
     """Return a template that writes lists of texts and images; an image is one token."""
     if writes_parts(tokenizer, template):
         return template
-    return f"{{%- set image_token = {image_token!r} %}}\n{PARTS}{template}"
+    named = f"%- set image_token = {image_token!r} %"  # in braces that no source may hold
+    return "{" + named + "}\n" + PARTS + template
 
 
 def fault(tokenizer: Any, template: str, turns: Sequence[dict[str, str]]) -> str:
