@@ -13,6 +13,7 @@ from typing import Any
 
 from .adapters import PLACE, check_start, read_adapter, start_settings, write_record
 from .arguments import trainer_arguments, trainer_inputs
+from .combinations import unread
 from .config import Config
 from .data_loader import check_prepared, label_names
 from .devices import Device, detect_device
@@ -72,6 +73,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     require_quantisation(config, plan, device)
     record = start_record(config, plan, device)
     training_of(objective).check(config)
+    if idle := unread(config, config.source, plan.technique):
+        record["reasons"]["settings"] = idle
+        say(f"settings: {idle}")
     if warning := replay_warning(config, check_prepared(config)["kind"]):
         say(warning)
     checkpoint = find_checkpoint(config)
@@ -203,6 +207,8 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
     if not source.path.joinpath("config.json").is_file():
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
     training_of(OBJECTIVES[config.objective]).check(config)
+    if idle := unread(config, config.source, plan.technique):
+        lines.append(f"settings: {idle}")
     tokenizer, template = open_tokenizer(
         source, model_settings(config), HEADS[OBJECTIVES[config.objective].head].templated
     )
