@@ -12,7 +12,7 @@ from .heads import HEADS
 from .manifest import check_manifest
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
-from .plain_tokens import encode, encode_plain, shield, special_ids
+from .plain_tokens import encode, encode_bounded, encode_plain, shield, special_ids
 from .records import Message, Record
 from .splits import SPLITS
 from .training import Tokenised
@@ -86,7 +86,7 @@ def render_prompt(
         add_generation_prompt: end with the opening of an assistant turn.
     """
     if not tokenizer.chat_template:
-        return list(tokenizer(plain_turns(messages)).input_ids)
+        return encode_bounded(tokenizer, plain_turns(messages))
     return encode(tokenizer, _text(tokenizer, messages, add_generation_prompt))
 
 
@@ -106,7 +106,7 @@ def plain_turns(messages: Sequence[Message]) -> str:
 
 def target_ids(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of a text that a decoder of its own learns to write; the last ends it."""
-    ids = list(tokenizer(text_target=text).input_ids)
+    ids = encode_bounded(tokenizer, text, "text_target")
     return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 
