@@ -33,10 +33,10 @@ LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
 MODULES = (
     "planner.py",
     "footprint.py",
+    "small_techniques.py",
     "ladder.py",
     "machines.py",
     "shapes.py",
-    "small_techniques.py",
 )
 TABLES = ("models.toml", "devices.toml", "prices.toml")
 # Mistral-7B v0.1 of the published runs: as v0.3, with 32,000 vocabulary entries

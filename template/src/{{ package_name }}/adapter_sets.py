@@ -1,5 +1,6 @@
 """Several adapters of one base: loaded together, listed, combined, merged into plain weights."""
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,28 +77,30 @@ def adapter_named(config: Config, name: str) -> Adapter:
     return read_adapter(found)
 
 
-def find_adapters(config: Config) -> list[Adapter]:
-    """Return the adapters of all runs and of fine_tuned_model/, without checkpoints."""
+def find_adapters(config: Config) -> list[Path]:
+    """Return the adapter folders of all runs and of fine_tuned_model/, without checkpoints."""
     roots = (config.path(config.train.output_dir), config.root / PROMOTED)
     files = [path for root in roots for path in sorted(root.rglob(SETTINGS))]
-    return [read_adapter(path.parent) for path in files if CHECKPOINTS not in path.parts]
+    return [path.parent for path in files if CHECKPOINTS not in path.parts]
 
 
 def list_rows(config: Config) -> list[list[str]]:
-    """Return a row for each adapter: name, technique, rank, base, size, score of its run."""
-    return [
-        [
-            str(adapter.folder.relative_to(config.root))
-            if adapter.folder.is_relative_to(config.root)
-            else str(adapter.folder),
-            adapter.kind,
-            str(adapter.rank or "-"),
-            adapter.base_name or "unknown",
-            f"{adapter.size / 2**20:.2f} MiB",
-            _score(adapter.folder),
-        ]
-        for adapter in find_adapters(config)
-    ]
+    """Return a row for each adapter: name, technique, rank, base, size, score of its run.
+
+    One that cannot be read hides no other; `adapters.py show` says what is wrong with it.
+    """
+    return [_row(config, folder) for folder in find_adapters(config)]
+
+
+def _row(config: Config, folder: Path) -> list[str]:
+    name = str(folder.relative_to(config.root) if folder.is_relative_to(config.root) else folder)
+    try:
+        adapter = read_adapter(folder)
+    except UserError:
+        return [name, "broken", "-", "-", "-", "-"]
+    size = f"{adapter.size / 2**20:.2f} MiB"
+    base = adapter.base_name or "unknown"
+    return [name, adapter.kind, str(adapter.rank or "-"), base, size, _score(adapter.folder)]
 
 
 def _score(folder: Path) -> str:
@@ -221,6 +224,8 @@ def _recipe_problems(adapters: Sequence[Adapter], recipe: Recipe) -> Iterator[Pr
     if len(recipe.weights) != len(adapters):
         found = f"{len(recipe.weights)} weights for {len(adapters)} adapters"
         yield Problem("--weights", found, fix="give one for each adapter")
+    if not all(map(math.isfinite, recipe.weights)) or not any(recipe.weights):
+        yield Problem("--weights", "not numbers, or all zero", "numbers, one of them not 0")
     if not 0 < recipe.density <= 1:
         yield Problem("--density", "not a share", "above 0, at most 1")
     for adapter in adapters:

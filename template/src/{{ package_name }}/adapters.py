@@ -122,6 +122,9 @@ def read_adapter(folder: Path) -> Adapter:
         raise UserError(Problem(str(folder), f"holds no adapter ({SETTINGS})", fix=fix))
     if not any(place.glob("adapter_model.*")):
         raise UserError(Problem(str(place), f"lacks the weights of the adapter ({WEIGHTS})"))
+    if (place / WEIGHTS).is_file() and not _whole(place / WEIGHTS):
+        found = f"{WEIGHTS} is cut short or no safetensors file"
+        raise UserError(Problem(str(place), found, fix="copy the folder again"))
     record = place / RECORD
     try:
         settings = read_json(place / SETTINGS)
@@ -132,6 +135,25 @@ def read_adapter(folder: Path) -> Adapter:
     if "peft_type" not in settings:
         raise UserError(Problem(str(place), f"{SETTINGS} names no peft_type"))
     return Adapter(place, settings, made)
+
+
+def _whole(path: Path) -> bool:
+    """Say whether a safetensors file has the bytes that its header promises.
+
+    Layout (github.com/huggingface/safetensors): length of the header in 8 bytes, header, data.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size:
+            return False
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return False
+    header.pop("__metadata__", None)
+    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    return bool(size == 8 + length + end)
 
 
 def base_mark(folder: Path) -> str:

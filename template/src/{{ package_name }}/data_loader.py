@@ -14,7 +14,7 @@ from .manifest import check_manifest
 from .message_parts import content, words_of
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
-from .plain_tokens import encode, encode_plain, shield, special_ids
+from .plain_tokens import encode, encode_bounded, encode_plain, shield, special_ids
 from .records import Message, Record
 from .splits import SPLITS
 from .training import Tokenised
@@ -98,7 +98,7 @@ def render_prompt(
     """
     words = words_of(tokenizer)
     if not words.chat_template:
-        return list(words(plain_turns(messages)).input_ids)
+        return encode_bounded(words, plain_turns(messages))
     return encode(words, _text(tokenizer, messages, add_generation_prompt))
 
 
@@ -118,7 +118,7 @@ def plain_turns(messages: Sequence[Message]) -> str:
 
 def target_ids(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of a text that a decoder of its own learns to write; the last ends it."""
-    ids = list(tokenizer(text_target=text).input_ids)
+    ids = encode_bounded(tokenizer, text, "text_target")
     return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 

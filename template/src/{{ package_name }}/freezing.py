@@ -15,9 +15,12 @@ def freeze(model: Any, config: Settings, head: Head) -> Any:  # noqa: ARG001 - o
     """Freeze parameters by name, or embeddings and the lowest blocks of each stack.
 
     Raises:
-        UserError: nothing or everything would be frozen.
+        UserError: nothing or everything would be frozen, or layers and pattern are both set.
     """
     pattern = config.freeze.pattern
+    if pattern and config.freeze.layers != "auto":
+        found = "no effect: freeze.pattern decides"
+        raise UserError(Problem("freeze.layers", found, fix="leave one of them out"))
     model.requires_grad_(True)
     frozen = _by_name(model, pattern) if pattern else _lowest(model, config.freeze.layers)
     for name, parameter in model.named_parameters():

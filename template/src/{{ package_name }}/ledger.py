@@ -169,11 +169,7 @@ def refusals(config: Config, tally: Tally, quarantine: Quarantine) -> list[Probl
         fix = f"mend the rows that {config.data.quarantine} lists, or allow a larger share"
         problems.append(Problem(config.data.raw, found, allowed, fix))
     if not problems and not tally.kept:
-        why = ", ".join(f"{count} x {reason}" for reason, count in tally.reasons.most_common())
-        fix = "look at data.where (column, and text or number as in the file), train.max_length, "
-        fix += "data.max_characters and data.contaminated"
-        found = f"no row is left of {tally.read}: {why}"
-        problems.append(Problem(config.data.raw, found, "at least one row", fix))
+        problems.append(nothing_left(config, tally))
     return problems
 
 
@@ -185,6 +181,15 @@ def unchecked_images(images: int, rows: int) -> Problem:
         "in) and metadata (EXIF, DICOM headers), take them out, then set data.images_checked=true"
     )
     return Problem("data.images_checked", found, "true", fix)
+
+
+def nothing_left(config: Config, tally: Tally) -> Problem:
+    """Return that no row is left, and what became of them."""
+    why = ", ".join(f"{count} x {reason}" for reason, count in tally.reasons.most_common())
+    fix = "look at data.where (column, and text or number as in the file), train.max_length, "
+    fix += "data.max_characters and data.contaminated"
+    found = f"no row is left of {tally.read}: {why}"
+    return Problem(config.data.raw, found, "at least one row", fix)
 
 
 def conflicts_report(found: Conflicts, ledger: Ledger) -> dict[str, Any]:

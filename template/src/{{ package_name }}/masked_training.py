@@ -58,6 +58,7 @@ class MaskedBlocks:
         """Keep the blocks, which hold their special tokens."""
         from transformers import DataCollatorForLanguageModeling
 
+        self._tokenizer = tokenizer
         self._masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=SHARE)
         self._blocks = blocks
         self._seed = seed
@@ -66,6 +67,11 @@ class MaskedBlocks:
     def __len__(self) -> int:
         """Return the number of blocks."""
         return len(self._blocks)
+
+    def joined(self, others: Sequence["MaskedBlocks"]) -> "MaskedBlocks":
+        """Return these blocks and those of others behind them, under the seed of these."""
+        blocks = [*self._blocks, *(block for other in others for block in other._blocks)]
+        return MaskedBlocks(self._tokenizer, blocks, self._seed)
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         """Return a block as the model reads it, and as labels the tokens that it must find."""

@@ -14,6 +14,7 @@ from typing import Any
 from .config import Config
 from .data_loader import load_split
 from .errors import Problem, UserError
+from .heads import HEADS
 from .manifest import check_mixed
 from .objectives import OBJECTIVES, Objective, check_readable
 from .records import Record
@@ -135,7 +136,9 @@ def replay_warning(config: Config, kind: str) -> str:
         config: The run.
         kind: Of the records of `data.prepared`.
     """
-    if OBJECTIVES[config.objective].assistant_only or kind != "text":
+    objective = OBJECTIVES[config.objective]
+    answers = HEADS[objective.head].generates  # an encoder has no way of answering to lose
+    if objective.assistant_only or not answers or kind != "text":
         return ""
     if any(_checked(config, row)["kind"] == "messages" for row in config.data.mixture):
         return ""

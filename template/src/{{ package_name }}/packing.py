@@ -81,8 +81,7 @@ def pack(split: Tokenised, max_length: int) -> Tokenised:
 
 def is_packed(dataset: Any) -> bool:
     """Say whether the rows of a dataset hold several examples."""
-    # masked training hands over a dataset of its own, which draws and has no columns
-    return LENGTHS in getattr(dataset, "column_names", ())
+    return LENGTHS in getattr(dataset, "column_names", ())  # masked blocks have none
 
 
 def packed_collator(tokenizer: Any) -> Any:

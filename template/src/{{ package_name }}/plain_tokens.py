@@ -49,6 +49,26 @@ def encode_plain(tokenizer: Any, text: str) -> list[int]:
     return encode(tokenizer, shield(tokenizer, text))
 
 
+def encode_bounded(tokenizer: Any, text: str, name: str = "text") -> list[int]:
+    """Return the ids of a text between the special tokens that the tokenizer puts around one.
+
+    None comes from the text itself: `</s>` in an answer does not end it.
+
+    Args:
+        tokenizer: of the model.
+        text: what somebody wrote.
+        name: text, or text_target for what a decoder of its own writes.
+    """
+    if MARK not in shield(tokenizer, text):
+        return list(tokenizer(**{name: text})["input_ids"])
+    probe, bare = (
+        tokenizer(**{name: "a"}, add_special_tokens=own)["input_ids"] for own in (True, False)
+    )
+    size = len(bare)
+    start = next(at for at in range(len(probe)) if probe[at : at + size] == bare)
+    return [*probe[:start], *encode_plain(tokenizer, text), *probe[start + size :]]
+
+
 def special_ids(tokenizer: Any) -> set[int]:
     """Return the ids of all tokens that stand for no piece of text."""
     return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}

@@ -2,6 +2,7 @@
 
 from .adapters import start_settings
 from .arguments import trainer_arguments
+from .combinations import unread
 from .config import Config
 from .data_loader import label_names
 from .devices import Device
@@ -28,6 +29,8 @@ def preview(config: Config, plan: Plan, device: Device) -> str:
         return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
     objective = OBJECTIVES[config.objective]
     training_of(objective).check(config)
+    if idle := unread(config, config.source, plan.technique):
+        lines.append(f"settings: {idle}")
     head = HEADS[objective.head]
     reader, template = load_reader(source, model_settings(config), head, objective.images)
     if template is not None:

@@ -191,6 +191,11 @@ def reward_problems(config: Config, records: Sequence[Record]) -> list[Problem]:
         if row.setting and not getattr(settings, row.setting):
             found = f"empty, but the reward `{row.name}` needs it"
             problems.append(Problem(f"{SECTION}.{row.setting}", found))
+    for row in REWARDS.values():
+        if row.setting and getattr(settings, row.setting) and row not in chosen:
+            found = f"no effect: the reward `{row.name}` is not among the chosen ones"
+            fix = f"add {row.name} to {weights}, or leave it empty"
+            problems.append(Problem(f"{SECTION}.{row.setting}", found, fix=fix))
     if settings.format_pattern:
         try:
             re.compile(settings.format_pattern)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .adapters import check_start, read_adapter, start_settings
 from .arguments import trainer_arguments, trainer_inputs
-from .combinations import why_not
+from .combinations import unread, why_not
 from .config import Config
 from .data_loader import check_prepared, label_names
 from .devices import detect_device
@@ -94,6 +94,8 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     require_quantisation(config, plan, device)
     session = Session(config, plan, device, say, start_record(config, plan, device))
     training_of(session.objective).check(config)
+    if idle := unread(config, config.source, plan.technique):
+        session.decide("settings", idle)
     if warning := replay_warning(config, check_prepared(config)["kind"]):
         say(warning)
     return session

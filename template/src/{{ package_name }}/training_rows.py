@@ -93,8 +93,6 @@ def _with_mixture(
     main: Tokenised, training: Training, job: Job, say: Callable[[str], None]
 ) -> Tokenised:
     """Return the training split with the rows of other folders behind its own."""
-    from datasets import concatenate_datasets
-
     parts, rows = [main], []
     for source in load_mixture(job.config):
         say(source.line())
@@ -105,13 +103,21 @@ def _with_mixture(
         return main
     say(f"Training split: {len(main.dataset)} examples of {job.config.data.prepared}, and these")
     return Tokenised(
-        concatenate_datasets([part.dataset for part in parts if len(part.dataset)]),
+        _together([part.dataset for part in parts if len(part.dataset)]),
         sum(part.dropped for part in parts),
         sum(part.tokens for part in parts),
         sum(part.label_tokens for part in parts),
         sum(part.missing_shots for part in parts),
         tuple(rows),
     )
+
+
+def _together(datasets: Sequence[Any]) -> Any:
+    """Return one data set; those that mask their rows anew in each pass join themselves."""
+    from datasets import Dataset, concatenate_datasets
+
+    first, *rest = datasets
+    return concatenate_datasets(datasets) if isinstance(first, Dataset) else first.joined(rest)
 
 
 def _job_of(source: Source, job: Job) -> Job:
