@@ -10,6 +10,7 @@ from .entity_spans import is_span_scheme, span_f1
 from .errors import Problem, UserError
 from .model_access import base_model
 from .objectives import IGNORED
+from .plain_tokens import tokenise_plain
 from .records import Record
 from .scored_training import (
     aligned,
@@ -66,7 +67,7 @@ def _require_texts(records: Sequence[Record], job: Job) -> None:
 
 
 def _texts(records: Sequence[Record], job: Job, labels: Callable[[Record], Any]) -> Tokenised:
-    rows = [job.tokenizer(record.text).input_ids for record in records]
+    rows = [tokenise_plain(job.tokenizer, record.text).input_ids for record in records]
     _say_majority(job, Counter(record.labels for record in records), "rows")
     return _dataset(job, rows, [labels(record) for record in records], learned=len)
 
@@ -104,7 +105,7 @@ def word_pieces(tokenizer: Any, words: Sequence[str]) -> tuple[list[int], dict[i
     piece in many vocabularies. Words that leave no piece (characters that the tokenizer removes,
     or that are merged with the next word) are missing.
     """
-    coded = tokenizer(" ".join(words), return_offsets_mapping=True)
+    coded = tokenise_plain(tokenizer, " ".join(words), return_offsets_mapping=True)
     owner = _owners(words)
     firsts: dict[int, int] = {}
     for position, (start, end) in enumerate(coded.offset_mapping):

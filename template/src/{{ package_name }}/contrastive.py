@@ -14,6 +14,7 @@ from .data_loader import check_dropped
 from .errors import Problem, UserError
 from .image_input import image_files
 from .images import open_image
+from .plain_tokens import tokenise_plain
 from .records import Record
 from .training import Job, Start, Tokenised, Training
 
@@ -35,7 +36,7 @@ def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
     files = image_files(job.config, records)
     rows, dropped = [], 0
     for record in records:
-        ids = tokenizer(record.text)["input_ids"]
+        ids = tokenise_plain(tokenizer, record.text)["input_ids"]
         if len(ids) > limit:
             dropped += 1
             continue

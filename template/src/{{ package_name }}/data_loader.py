@@ -14,7 +14,7 @@ from .manifest import check_manifest
 from .message_parts import content, words_of
 from .objectives import IGNORED, OBJECTIVES, Objective, check_readable
 from .packs import load_packs
-from .plain_tokens import encode, encode_bounded, encode_plain, shield, special_ids
+from .plain_tokens import encode, encode_plain, shield, special_ids, tokenise_plain
 from .records import Message, Record
 from .splits import SPLITS
 from .training import Tokenised
@@ -98,7 +98,7 @@ def render_prompt(
     """
     words = words_of(tokenizer)
     if not words.chat_template:
-        return encode_bounded(words, plain_turns(messages))
+        return list(tokenise_plain(words, plain_turns(messages)).input_ids)
     return encode(words, _text(tokenizer, messages, add_generation_prompt))
 
 
@@ -118,7 +118,7 @@ def plain_turns(messages: Sequence[Message]) -> str:
 
 def target_ids(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of a text that a decoder of its own learns to write; the last ends it."""
-    ids = encode_bounded(tokenizer, text, "text_target")
+    ids = list(tokenise_plain(tokenizer, text_target=text).input_ids)
     return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
 
 
@@ -195,7 +195,7 @@ def count_tokens(reader: Any, record: Record, objective: Objective, prompt: str)
         answers = [turns for turns in (record.chosen, record.rejected) if turns]
         return max(len(label_conversation(reader, [*asked, *one], 0)[0]) for one in answers)
     if record.kind == "labelled":
-        return len(tokenizer(record.texts()[0]).input_ids)
+        return len(tokenise_plain(tokenizer, record.texts()[0]).input_ids)
     if record.kind != "messages":
         return total(record.texts())
     if not tokenizer.chat_template and not objective.assistant_only:

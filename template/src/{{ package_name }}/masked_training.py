@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import Problem, UserError
 from .objectives import IGNORED
+from .plain_tokens import tokenise_plain
 from .records import Record
 from .scored_training import (
     collator,
@@ -96,7 +97,8 @@ def _tokenised(records: Sequence[Record], job: Job) -> Tokenised:
     special = {*job.tokenizer.all_special_ids}
     blocks: list[list[int]] = []
     for row, record in enumerate(records):
-        cut = job.tokenizer(
+        cut = tokenise_plain(
+            job.tokenizer,
             "\n\n".join(record.texts()),
             truncation=True,
             max_length=limit,

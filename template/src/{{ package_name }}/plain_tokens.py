@@ -49,24 +49,18 @@ def encode_plain(tokenizer: Any, text: str) -> list[int]:
     return encode(tokenizer, shield(tokenizer, text))
 
 
-def encode_bounded(tokenizer: Any, text: str, name: str = "text") -> list[int]:
-    """Return the ids of a text between the special tokens that the tokenizer puts around one.
+def tokenise_plain(tokenizer: Any, *texts: str | None, **options: Any) -> Any:
+    """Return what a tokenizer makes of texts, with its own special tokens around them only.
 
-    None comes from the text itself: `</s>` in an answer does not end it.
+    None comes from a text itself: `</s>` in an answer does not end it, and `[MASK]` in a document
+    hides nothing.
 
     Args:
-        tokenizer: of the model.
-        text: what somebody wrote.
-        name: text, or text_target for what a decoder of its own writes.
+        tokenizer: of a model without a chat template.
+        texts: what somebody wrote, one or a pair.
+        options: of the tokenizer, such as truncation, or text_target for a decoder of its own.
     """
-    if MARK not in shield(tokenizer, text):
-        return list(tokenizer(**{name: text})["input_ids"])
-    probe, bare = (
-        tokenizer(**{name: "a"}, add_special_tokens=own)["input_ids"] for own in (True, False)
-    )
-    size = len(bare)
-    start = next(at for at in range(len(probe)) if probe[at : at + size] == bare)
-    return [*probe[:start], *encode_plain(tokenizer, text), *probe[start + size :]]
+    return tokenizer(*texts, split_special_tokens=True, **options)
 
 
 def special_ids(tokenizer: Any) -> set[int]:

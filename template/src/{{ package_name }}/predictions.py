@@ -14,6 +14,7 @@ from .model_access import (
     model_kind,
 )
 from .model_wrapper import LoadedModel
+from .plain_tokens import tokenise_plain
 
 Labelled = list[dict[str, Any]]
 HALF = 0.5  # probability from which a label of several holds
@@ -45,7 +46,7 @@ def text_labels(loaded: LoadedModel, text: str) -> Labelled:
 
     Where labels exclude each other, all are returned; else those that hold.
     """
-    ids = _fitting(loaded, loaded.tokenizer(text).input_ids)
+    ids = _fitting(loaded, tokenise_plain(loaded.tokenizer, text).input_ids)
     logits = _logits(loaded, ids)[0]  # (labels,)
     several = loaded.model.config.problem_type == MULTI
     chances = (logits.sigmoid() if several else logits.softmax(-1)).tolist()

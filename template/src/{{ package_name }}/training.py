@@ -5,7 +5,7 @@ a `Training`. So the table loads no library, and an objective is one row and one
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,26 +97,31 @@ def shown_tokens(tokenizer: Any, example: dict[str, Any]) -> list[str]:
         lines = ["First prompt: a line per token; the model writes the answers itself"]
         return lines + [f"{token:7d} {tokenizer.decode([token])!r}" for token in example["prompt"]]
     lines = ["First example: a line per token; `learn` marks those that carry loss"]
-    for token, learned in _marked(example):
-        mark = "learn" if learned else "     "
-        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
+    for column, tokens in _marked(example):
+        lines += [f"{column}:"] if column else []
+        lines += [f"{mark:5} {token:7d} {tokenizer.decode([token])!r}" for token, mark in tokens]
     return lines
 
 
-def _marked(example: dict[str, Any]) -> list[tuple[int, bool]]:
-    """Return the tokens of an example in the order of its columns, and which ones carry loss.
+def _marked(example: dict[str, Any]) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    """Yield the columns of an example that hold tokens, each token with what it is for.
 
     Columns end in `_ids`; what carries loss says a column `labels`, or one that ends in `_mask`.
+    Where neither is there, as for a reward model, the score is read at the last token.
     """
     if "labels" in example:
-        marks = [label != IGNORED for label in example["labels"]]
-        return list(zip(example["input_ids"], marks, strict=True))
-    found: list[tuple[int, bool]] = []
-    for name, ids in example.items():
-        if name.endswith("_ids"):
-            mask = example.get(name.removesuffix("_ids") + "_mask")
-            found += [(token, bool(mask and mask[at])) for at, token in enumerate(ids)]
-    return found
+        marks = ["learn" if label != IGNORED else "" for label in example["labels"]]
+        yield "", list(zip(example["input_ids"], marks, strict=True))
+        return
+    columns = {name.removesuffix("_ids"): name for name in example if name.endswith("_ids")}
+    scored = not any(f"{column}_mask" in example for column in columns)
+    for column, name in columns.items():
+        ids = example[name]
+        mask = example.get(f"{column}_mask", [0] * len(ids))
+        marks = ["learn" if learned else "" for learned in mask]
+        if scored:
+            marks[-1] = "score"
+        yield column, list(zip(ids, marks, strict=True))
 
 
 def _fine(_config: Config) -> None:
