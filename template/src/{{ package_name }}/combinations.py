@@ -25,6 +25,7 @@ BY_OBJECTIVE: dict[str, Callable[[Any], bool]] = {
     "reinforcement.": lambda row: row.planner_class == "rollouts",
     "distill.": lambda row: row.planner_class == "distilled",
 }
+INSTEAD = "choose lora, or another technique that changes layers"
 
 
 def why_not(objective: Objective, technique: Technique, head: Head | None = None) -> str:
@@ -39,12 +40,24 @@ def why_not(objective: Objective, technique: Technique, head: Head | None = None
     if technique.prompts and (head.task_type is None or head.images):
         return (
             f"`{technique.name}` puts learned vectors before the input, which peft does not do "
-            f"for a model that gives {head.doc} (`{objective.name}`)."
+            f"for a model that gives {head.doc} (`{objective.name}`): {INSTEAD}."
         )
     if technique.prompts and head.last_token:
         return (
             f"`{technique.name}` hands vectors to the model instead of token ids, so that it "
-            f"cannot find the last token, where it gives {head.doc} (`{objective.name}`)."
+            f"cannot find the last token, where it gives {head.doc} (`{objective.name}`): "
+            f"{INSTEAD}."
+        )
+    return ""
+
+
+def why_not_anew(technique: Technique) -> str:
+    """Return why a technique cannot be trained with gradient checkpointing; "" where it can."""
+    if technique.fills_cache:
+        return (
+            f"`{technique.name}` hands keys and values to every layer, which gradient "
+            "checkpointing would compute anew without them: set train.gradient_checkpointing to "
+            "auto or false."
         )
     return ""
 

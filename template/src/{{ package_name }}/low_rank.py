@@ -45,7 +45,15 @@ def lora(model: Any, config: Settings, head: Head, use_dora: bool = False) -> An
         init_lora_weights="pissa" if pissa else True,
         fan_in_fan_out=is_transposed(model),
     )
-    wrapped: Any = get_peft_model(model, given)
+    try:
+        wrapped: Any = get_peft_model(model, given)
+    except ValueError as error:
+        # peft 0.21.2: experts that share one parameter get plain LoRA only
+        if not use_dora or "ParamWrapper" not in str(error):
+            raise
+        family = model.config.model_type
+        found = f"models of the family {family} keep their experts in one weight, which dora lacks"
+        raise UserError(Problem("technique", found, fix="choose lora or qlora")) from None
     if pissa:
         # PiSSA takes the main directions out of the base (arXiv 2404.02948). What it put into the
         # adapter is kept, to tell at the end what training added to the weights as they were.

@@ -271,7 +271,7 @@ def _require_head(config: Any, head: Head, loader: Any) -> None:
     """
     own = getattr(config, "auto_map", None) or {}  # code that came with the model
     if head.auto_class not in own and type(config) not in loader._model_mapping:
-        found = f"a {config.model_type} model, which transformers gives no such head"
+        found = f"a {config.model_type} model, for which transformers has no such head"
     elif head.generates and stored_kind(config) == MASKED:
         found = "an encoder, which fills gaps and writes no text"
     else:

@@ -80,8 +80,8 @@ def pack(split: Tokenised, max_length: int) -> Tokenised:
 
 
 def is_packed(dataset: Any) -> bool:
-    """Say whether the rows of a dataset hold several examples."""
-    return LENGTHS in getattr(dataset, "column_names", ())  # masked blocks have none
+    """Say whether the rows of a dataset hold several examples; masked blocks have no columns."""
+    return LENGTHS in getattr(dataset, "column_names", ())
 
 
 def packed_collator(tokenizer: Any) -> Any:

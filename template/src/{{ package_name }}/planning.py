@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from . import hardware, machines, shapes
 from .adapters import start_settings
+from .combinations import why_not_anew
 from .config import Config
 from .devices import Device, detect_device
 from .errors import Problem, UserError
@@ -22,6 +23,7 @@ from .footprint import FAMILIES, Shape
 from .hardware import Plan
 from .model_source import find_installed, teacher_of
 from .settings_methods import METHODS
+from .techniques import TECHNIQUES
 from .utils import read_json, sha256_json, write_text
 
 LOCK = Path("configs/plan.lock.yaml")
@@ -83,6 +85,7 @@ def make_plan(
     on_gpu = device.kind == "cuda"
     model, params = planned_model(config)
     teacher = planned_teacher(config)
+    checkpointing, unfit = _checkpointing(config)
     try:
         plan = hardware.plan(
             model,
@@ -99,7 +102,7 @@ def make_plan(
             epochs=train.num_train_epochs,
             micro_batch=_unless_auto(train.per_device_train_batch_size),
             accumulation=_unless_auto(train.gradient_accumulation_steps),
-            checkpointing=_unless_auto(train.gradient_checkpointing),
+            checkpointing=checkpointing,
             precision=_unless_auto(train.precision),
             optim=_unless_auto(train.optim),
             bf16=device.bf16,
@@ -117,10 +120,28 @@ def make_plan(
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
+    if unfit:
+        plan.reasons["gradient_checkpointing"] = f"it would compute without what {unfit} learns"
     if device.count > 1:
         reason = f"1 of the {device.count} GPUs is used: training runs in one process"
         plan.reasons["devices"] = reason
     return plan
+
+
+def _checkpointing(config: Config) -> tuple[bool | None, str]:
+    """Return whether activations are computed anew (None: as memory asks), and what forbids it.
+
+    Raises:
+        UserError: the user wants it with a technique that it would switch off.
+    """
+    wanted = _unless_auto(config.train.gradient_checkpointing)
+    technique = TECHNIQUES.get(config.technique)  # `auto` takes none that forbids it
+    reason = why_not_anew(technique) if technique else ""
+    if not reason:
+        return wanted, ""
+    if wanted:
+        raise UserError(Problem("train.gradient_checkpointing", reason))
+    return False, config.technique if wanted is None else ""
 
 
 def require_fit(plan: Plan, device: Device) -> None:

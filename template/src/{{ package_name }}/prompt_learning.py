@@ -35,19 +35,23 @@ def prefix_tuning(model: Any, config: Settings, head: Head) -> Any:
     """Learn keys and values that every layer reads first (Li and Liang, arXiv 2101.00190).
 
     Raises:
-        UserError: the model keeps no keys and values, so there is no place for learned ones.
+        UserError: the model keeps no keys and values, so there is no place for learned ones, or
+            routes tokens to experts and counts them without the prefix.
     """
     from peft import PrefixTuningConfig
 
+    fix = "choose prompt_tuning, p_tuning, ia3 or lora"
+    family = model.config.model_type
+    if hasattr(model.config, "router_aux_loss_coef"):
+        # transformers 5.23 lays the mask, prefix included, over the choices of tokens alone
+        found = f"models of the family {family} count which experts are used without the prefix"
+        raise UserError(Problem("technique", found, fix=fix))
     given = PrefixTuningConfig(
         task_type=head.task_type, num_virtual_tokens=config.prompts.num_virtual_tokens
     )
     wrapped = _wrapped(model, given, head)
     if not _reads_prefix(wrapped):
-        found = (
-            f"models of the family {model.config.model_type} do not read learned keys and values"
-        )
-        fix = "choose prompt_tuning, p_tuning, ia3 or lora"
+        found = f"models of the family {family} do not read learned keys and values"
         raise UserError(Problem("technique", found, fix=fix))
     return wrapped
 

@@ -44,6 +44,7 @@ class Technique:
         low_rank: it reads the section `lora`.
         mergeable: the result can be folded into plain weights.
         prompts: it learns vectors before the input instead of changing layers.
+        fills_cache: what it learns reaches the layers as keys and values of earlier tokens.
         guide: what to know before choosing it.
         notes: (model after `apply`, config) -> what was decided on this model, by name.
     """
@@ -60,6 +61,7 @@ class Technique:
     low_rank: bool = True
     mergeable: bool = True
     prompts: bool = False
+    fills_cache: bool = False
     notes: Callable[[Any, Settings], dict[str, str]] = _no_notes
 
 
@@ -206,6 +208,7 @@ ROWS = (
         low_rank=False,
         mergeable=False,
         prompts=True,
+        fills_cache=True,
         # peft, guide to prefix tuning of t5-large: 1e-2
         learning_rate=1e-2,
         small_learning_rate=1e-2,
