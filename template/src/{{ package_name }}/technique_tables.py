@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from . import footprint, hardware, machines, shapes
+from . import footprint, hardware, machines, shapes, small_techniques
 from .adapter_sets import METHODS
 from .combinations import illegal
 from .families import ATTENTION
@@ -90,7 +90,7 @@ def trained_share(technique: str, model: str) -> tuple[float, float]:
 def _need_gib(technique: str, model: str) -> float:
     return hardware.plan(
         model, "sft", technique, machines.usable_gib(ROOMY_GB), 1, LENGTH,
-        precision="bf16", micro_batch=1, checkpointing=True,
+        precision="bf16", micro_batch=1, checkpointing=small_techniques.checkpointed(technique),
     ).need_gib  # fmt: skip
 
 
