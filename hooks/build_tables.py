@@ -32,7 +32,8 @@ NOMINAL_GB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 128, 
 CPU_SEQUENCE = 512  # tokens; the default length where there is no GPU
 PERMISSIVE = ("apache-2.0", "mit")
 # A frozen copy in 16 bit, with the margin of shapes that no published run checks
-REFERENCE_GIB = round(ladder.WIDE_FACTOR * footprint.BYTES["bf16"] * shapes.GB / footprint.GIB, 3)
+_REFERENCE = ladder.WIDE_FACTOR * footprint.BYTES["bf16"] * shapes.GB / footprint.GIB
+REFERENCE_GIB = math.ceil(1000 * _REFERENCE) / 1000  # never below the need
 # Class of objectives whose loss holds more logits than learning the next token in tiles: (bytes of
 # each logit of an example, bytes beside them); see footprint._loss_bytes with 16-bit weights
 LOGITS = {

@@ -94,7 +94,8 @@ def test_no_template_code_is_left(cell: tuple[dict[str, Any], Path]) -> None:
         if ".github" in path.parts:
             text = text.replace("${{", "")
         for token in ("{{ ", "{% ", "{# ", "{%-"):
-            assert token not in text, f"{path.name} holds {token!r}"
+            written_so = path.parent.name == "chat_templates"  # templates of the models
+            assert written_so or token not in text, f"{path.name} holds {token!r}"
         assert not path.name.endswith(".jinja")
 
 
