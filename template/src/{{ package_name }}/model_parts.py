@@ -161,10 +161,18 @@ def outer_parts(model: Any) -> Iterator[str]:
     """Yield the parts with weights around the body of a model, and the pooler within it."""
     body = model.base_model_prefix
     for name, module in model.named_children():
-        if name != body and any(True for _ in module.parameters()):
+        # A model of images and texts has two bodies, and the name of neither.
+        is_body = name == body if hasattr(model, body) else _has_blocks(module)
+        if not is_body and any(True for _ in module.parameters()):
             yield name
     if getattr(getattr(model, body, None), "pooler", None) is not None:
         yield f"{body}.pooler"
+
+
+def _has_blocks(module: Any) -> bool:
+    from torch.nn import ModuleList
+
+    return any(isinstance(part, ModuleList) for part in module.modules())
 
 
 def merged(model: Any) -> Any:

@@ -13,6 +13,7 @@ from .footprint import BYTES, GIB
 from .footprint import TECHNIQUES as COUNTED
 from .hardware import Plan
 from .heads import HEADS
+from .image_tokens import PATHS
 from .low_rank import PISSA
 from .model_parts import merged
 from .model_wrapper import load_adapter_base, load_base, with_adapter
@@ -98,7 +99,8 @@ def as_trained(model: Any, rows: Any) -> Scored:
         rows: tokenised examples; those of some objectives (pairs, for example) have no labels.
     """
     chosen = [rows[number] for number in range(min(len(rows), EXAMPLES))]
-    chosen = [row for row in chosen if "labels" in row and "input_ids" in row]
+    # The loss of an answer about an image needs the image, which is no part of the row.
+    chosen = [r for r in chosen if "labels" in r and "input_ids" in r and not r.get(PATHS)]
     return Scored(chosen, mean_loss(model, chosen) if chosen else None)
 
 
