@@ -87,7 +87,7 @@ ROWS = (
     ),
     Head(
         "contrastive",
-        "AutoModel",
+        "AutoModelForZeroShotImageClassification",
         None,
         False,
         False,
