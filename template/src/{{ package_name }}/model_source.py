@@ -97,6 +97,18 @@ def find_installed(config: Config) -> ModelSource | None:
     return None
 
 
+def names_lost_folder(config: Config) -> bool:
+    """Say whether the base model can only be a path, and no folder is there.
+
+    A path is absolute, starts with `.` or `~`, or names a file. Anything else may be the id of a
+    model on the hub.
+    """
+    name = config.model.model_name_or_path
+    place = config.path(name)
+    written = Path(name).is_absolute() or name.startswith(("./", "../", "~")) or place.exists()
+    return written and not place.is_dir()
+
+
 def _local(config: Config, _fetch: bool) -> ModelSource | str:
     name = config.model.model_name_or_path
     folder = config.path(name)
@@ -123,7 +135,7 @@ def _cache(config: Config, _fetch: bool) -> ModelSource | str:
     from huggingface_hub import try_to_load_from_cache
 
     name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
+    if not _is_hub_id(name):
         return "the name is not of the form owner/model"
     found = try_to_load_from_cache(name, "config.json", revision=revision or "main")
     if not isinstance(found, str):
@@ -133,6 +145,18 @@ def _cache(config: Config, _fetch: bool) -> ModelSource | str:
     if absent:
         return f"the Hugging Face cache holds it without {absent}"
     return ModelSource(name, folder, "cache", f"Hugging Face cache, commit {folder.name[:12]}")
+
+
+def _is_hub_id(name: str) -> bool:
+    """Say whether the hub could have a model of this name; ./model is a path, for one."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
 
 
 def _embedded(config: Config, fetch: bool) -> ModelSource | str:
@@ -156,7 +180,7 @@ def _hub(config: Config, fetch: bool) -> ModelSource | str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
+    if not _is_hub_id(name):
         return "the name is not of the form owner/model"
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

@@ -21,7 +21,7 @@ from .errors import Problem, UserError
 from .families import ATTENTION
 from .footprint import FAMILIES, Shape
 from .hardware import Plan
-from .model_source import find_installed, teacher_of
+from .model_source import find_installed, names_lost_folder, teacher_of
 from .settings_methods import METHODS
 from .techniques import TECHNIQUES
 from .utils import read_json, sha256_json, write_text
@@ -198,15 +198,22 @@ def planned_teacher(config: Config) -> str | None:
     A teacher, or the reward model of objectives that write answers.
 
     Raises:
-        UserError: no teacher is named, or the size of the model is unknown.
+        UserError: no teacher is named, it is a folder that is not there, or the size of the model
+            is unknown.
     """
     kind, settings = hardware.OBJECTIVES[config.objective], config.reinforcement
     if kind == "distilled":
-        where, (name, _) = "distill.teacher", planned_model(teacher_of(config))
+        teacher = teacher_of(config)
+        where, (name, _) = "distill.teacher", planned_model(teacher)
+        lost = names_lost_folder(teacher)
     elif kind == "rollouts" and settings.reward_model and "reward_model" in settings.rewards:
-        where, name = "reinforcement.reward_model", str(config.path(settings.reward_model))
+        folder = config.path(settings.reward_model)
+        where, name, lost = "reinforcement.reward_model", str(folder), not folder.is_dir()
     else:
         return None
+    if lost:
+        fix = "name a folder that is there; a relative path starts in the project folder"
+        raise UserError(Problem(where, "no such folder", fix=fix))
     try:
         shapes.find_shape(name)
     except ValueError as error:

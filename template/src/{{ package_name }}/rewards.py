@@ -20,6 +20,7 @@ from .outcomes import Answer
 from .records import Message, Record
 
 SECTION = "reinforcement"
+MODEL_FIX = "name the run folder of a model that objective `reward` trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +210,12 @@ def reward_problems(config: Config, records: Sequence[Record]) -> list[Problem]:
 
 def _model_problems(folder: Path) -> Iterator[Problem]:
     where = f"{SECTION}.reward_model"
+    if not folder.is_dir():
+        yield Problem(where, "no such folder", fix=MODEL_FIX)
+        return
     for name in ("config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
-            fix = "name the run folder of a model that objective `reward` trained"
-            yield Problem(where, f"no {name} in that folder", fix=fix)
+            yield Problem(where, f"no {name} in that folder", fix=MODEL_FIX)
             return
     from transformers import AutoConfig, AutoTokenizer
 
