@@ -158,7 +158,9 @@ def _check_labels(records: Sequence[Record], job: Job, fewest: int) -> None:
     rows = [row for row, record in enumerate(records) if not known.issuperset(record.labels)]
     if rows:
         strange = {label for row in rows for label in records[row].labels} - known
-        found = f"{len(rows)} rows have labels that no training row has ({len(strange)} labels)"
+        main = job.config.data.prepared
+        found = f"{len(rows)} rows have labels that no training row of {main} has"
+        found += f" ({len(strange)} labels)"
         fix = "more rows of these labels, or merge or remove the labels; then make prepare"
         raise UserError(Problem(f"{job.split} split", found, fix=fix))
 

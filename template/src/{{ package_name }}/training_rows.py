@@ -9,6 +9,7 @@ from .data_loader import load_split, system_prompt
 from .errors import Problem, UserError
 from .few_shot import SETTING as FEW_SHOT
 from .hardware import Plan
+from .mixture import SETTING as MIXTURE
 from .mixture import Source, load_mixture, mixed_objective
 from .objectives import OBJECTIVES
 from .packing import choose_packing, pack
@@ -96,7 +97,10 @@ def _with_mixture(
     parts, rows = [main], []
     for source in load_mixture(job.config):
         say(source.line())
-        part = training.tokenise(source.records, _job_of(source, job))
+        try:
+            part = training.tokenise(source.records, _job_of(source, job))
+        except UserError as error:
+            raise UserError([_in_folder(problem, source) for problem in error.problems]) from None
         parts.append(part)
         rows.append(source.as_dict() | {"examples": len(part.dataset)})
     if not rows:
@@ -110,6 +114,11 @@ def _with_mixture(
         sum(part.missing_shots for part in parts),
         tuple(rows),
     )
+
+
+def _in_folder(problem: Problem, source: Source) -> Problem:
+    """Return a problem that says in which folder of the mixture it lies."""
+    return replace(problem, where=f"{MIXTURE} ({source.setting.prepared}), {problem.where}")
 
 
 def _together(datasets: Sequence[Any]) -> Any:
