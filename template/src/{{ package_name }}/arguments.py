@@ -90,7 +90,11 @@ def trainer_arguments(
         found = f"{micro}; {objective.name} compares the answers of a batch"
         raise UserError(Problem(where, found, f"at least {objective.smallest_batch}", fix))
     arguments |= OPTIONS[objective.options](config)
-    if arguments.get("disable_dropout"):
+    if objective.planner_class == "rollouts":
+        reasons["dropout"] = "off: answers are drawn and scored by the same weights"
+        if against := _negative_rewards(config):
+            reasons["reinforcement.rewards"] = against
+    elif arguments.get("disable_dropout"):
         reasons["dropout"] = "off: model and reference must differ by what was learned alone"
     return _with_extra(config, arguments), reasons
 
@@ -189,7 +193,6 @@ def _rollout_options(config: Config) -> dict[str, Any]:
         "top_k": 0,
         "beta": settings.beta,
         "reward_weights": list(settings.rewards.values()),
-        # Answers are drawn and scored by the same weights.
         "disable_dropout": True,
         "log_completions": False,  # texts of people
         "remove_unused_columns": False,  # rewards read them
@@ -252,6 +255,13 @@ def _rollout_plan(config: Config, plan: Plan, prompts: int) -> tuple[Plan, str]:
     )
     grouped = replace(plan, per_device_train_batch_size=size, gradient_accumulation_steps=steps)
     return grouped, reason
+
+
+def _negative_rewards(config: Config) -> str:
+    """Return what to say about rewards that are taken off; more of any of them is better."""
+    weights = config.reinforcement.rewards.items()
+    against = [(name, weight) for name, weight in weights if weight < 0]
+    return "; ".join(f"{name} counts against an answer ({weight:g})" for name, weight in against)
 
 
 def rollout_batch(

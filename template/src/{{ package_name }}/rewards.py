@@ -182,8 +182,9 @@ def reward_problems(config: Config, records: Sequence[Record]) -> list[Problem]:
     """Return what keeps the chosen rewards from judging answers to these prompts."""
     settings, problems = config.reinforcement, []
     weights = f"{SECTION}.rewards"
-    if not any(settings.rewards.values()):
-        problems.append(Problem(weights, "no reward with a weight", fix="name at least one"))
+    if not any(weight > 0 for weight in settings.rewards.values()):
+        found = "no reward has a weight above 0: nothing would count for an answer"
+        problems.append(Problem(weights, found, fix="give one of them such a weight"))
     unknown = [name for name in settings.rewards if name not in REWARDS]
     if unknown:
         problems.append(Problem(weights, f"no such: {', '.join(unknown)}", ", ".join(REWARDS)))
