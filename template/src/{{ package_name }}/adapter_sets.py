@@ -271,7 +271,8 @@ def merge(config: Config, adapter: Adapter, out: Path) -> Path:
     problems = list(_out_problems(out))
     if adapter.technique and not TECHNIQUES[adapter.technique].mergeable:
         found = f"{adapter.technique} changes no weight of the base, or one that cannot be folded"
-        allowed = ", ".join(row.name for row in TECHNIQUES.values() if row.mergeable)
+        rows = [row for row in TECHNIQUES.values() if row.trainable == "adapter"]
+        allowed = ", ".join(row.name for row in rows if row.mergeable)
         problems.append(Problem(str(adapter.folder), found, allowed, "load it beside its base"))
     if problems:
         raise UserError(problems)
