@@ -35,13 +35,12 @@ def shield(tokenizer: Any, text: str) -> str:
 def encode(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of a rendered text; what stands between marks is tokenised by itself.
 
-    No special token is added: the template writes them.
+    No special token is added: the template writes them. Who asks looks after texts that are too
+    long, so the tokenizer does not warn of them.
     """
-    if MARK not in text:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     parts = [part for part in text.split(MARK) if part]
-    pieces = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
-    return [token for piece in pieces for token in piece]
+    how = {"add_special_tokens": False, "verbose": False}
+    return [token for part in parts for token in tokenizer(part, **how)["input_ids"]]
 
 
 def encode_plain(tokenizer: Any, text: str) -> list[int]:
@@ -53,14 +52,15 @@ def tokenise_plain(tokenizer: Any, *texts: str | None, **options: Any) -> Any:
     """Return what a tokenizer makes of texts, with its own special tokens around them only.
 
     None comes from a text itself: `</s>` in an answer does not end it, and `[MASK]` in a document
-    hides nothing.
+    hides nothing. Texts that are too long are counted, or cut, by who asks, without a warning of
+    the tokenizer.
 
     Args:
         tokenizer: of a model without a chat template.
         texts: what somebody wrote, one or a pair.
         options: of the tokenizer, such as truncation, or text_target for a decoder of its own.
     """
-    return tokenizer(*texts, split_special_tokens=True, **options)
+    return tokenizer(*texts, split_special_tokens=True, verbose=False, **options)
 
 
 def special_ids(tokenizer: Any) -> set[int]:
