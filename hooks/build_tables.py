@@ -128,8 +128,8 @@ def objective_rows() -> dict[str, dict[str, Any]]:
     """Objectives for the questionnaire.
 
     Each with the records that it `reads`, the `models` it can start from (the usual kind first,
-    each kind in the order of `model_rows`), what its model `gives`, and why techniques are
-    `refused`.
+    each kind in the order of `model_rows`), what its model `gives`, whether the trained one
+    `writes` text, and why techniques are `refused`.
     """
     heads = project_rows("heads").HEADS
     refused: dict[str, dict[str, str]] = {}
@@ -150,6 +150,7 @@ def objective_rows() -> dict[str, dict[str, Any]]:
             "reads": sorted(row.reads),
             "models": models,
             "gives": " or ".join(heads[base].doc for base in bases),
+            "writes": heads[row.head].generates,
             "refused": refused.get(name, {}),
         }
     return rows

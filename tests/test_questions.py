@@ -10,8 +10,13 @@ from typing import Any
 import pexpect
 import pytest
 import yaml
+from jinja2 import Environment, FileSystemLoader
 
 from .conftest import ROOT, Render
+
+sys.path.insert(0, str(ROOT / "hooks"))
+
+import build_tables
 
 TABLE = json.loads((ROOT / "hooks/plan_table.json").read_text(encoding="utf-8"))
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -184,3 +189,38 @@ def test_relative_template_path_is_warned_of(
 def test_formats_are_those_the_objective_reads() -> None:
     for row in TABLE["objectives"].values():
         assert any(entry["kind"] in row["reads"] for entry in TABLE["formats"].values())
+
+
+def test_the_example_row_of_the_readme_fits_its_objective() -> None:
+    """Read back by the project's own recognition of layouts."""
+    source = Environment(
+        loader=FileSystemLoader(ROOT),
+        extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
+    )
+    example = source.get_template("hooks/macros.jinja").module.example_row
+    formats = build_tables.project_rows("formats")
+    for name, row in TABLE["objectives"].items():
+        found, _ = formats.detect([json.loads(example(name, row["reads"]))], {}, name)
+        assert formats.FORMATS[found].kind in row["reads"], name
+
+
+@pytest.mark.parametrize(
+    ("objective", "sample", "command"),
+    [
+        ("sft", True, "make all "),
+        ("dpo", False, "make all "),
+        ("mlm", True, "make check plan prepare train report "),
+        ("contrastive", False, "make check plan prepare train report "),
+    ],
+)
+def test_a_project_says_what_runs_and_whether_the_sample_fits(
+    render: Render, objective: str, sample: bool, command: str
+) -> None:
+    project = render(objective=objective)
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    config = (project / "configs/default_config.yaml").read_text(encoding="utf-8")
+    assert f"    {command}" in readme
+    assert ("name your own rows in `data.raw`" in readme) is not sample
+    assert ("name your own rows above" in config) is not sample
+    assert ("on the sample data at first" in readme) is sample
+    assert ("No evaluation set" in readme) is ("all" not in command)

@@ -271,7 +271,7 @@ def detect(rows: Sequence[dict[str, Any] | str], columns: Columns, where: str) -
     best = max(ROWS, key=lambda row: len(fitting[row.name]))  # the first of equals
     count = len(fitting[best.name])
     if not rows or count * 2 < len(rows):
-        allowed = "; ".join(f"{row.name}: {_wanted(row)}" for row in ROWS)
+        allowed = "; ".join(f"{row.name}: {wanted(row)}" for row in ROWS)
         fix = "set data.format, and data.columns as {field of the format: column of your file}"
         raise UserError(Problem(where, f"no format fits; {show_columns(rows)}", allowed, fix))
     found = [_present(field, fitting[best.name][0]) for field in best.required]
@@ -279,7 +279,8 @@ def detect(rows: Sequence[dict[str, Any] | str], columns: Columns, where: str) -
     return best.name, f"{reason} {best.sign}".rstrip() + _advice(best, fitting[best.name])
 
 
-def _wanted(row: Format) -> str:
+def wanted(row: Format) -> str:
+    """Return the columns that every row of a format has, for a message."""
     return " + ".join(f"({field})" if OR in field else field for field in row.required)
 
 

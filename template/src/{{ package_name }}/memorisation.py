@@ -34,6 +34,7 @@ from .memorisation_probe import (
     continuations,
     probe_values,
     repeated,
+    require_writer,
 )
 from .memorisation_rows import OTHERS, Replaced, replaced_identifiers
 from .model_wrapper import LoadedModel, load_base, load_tuned
@@ -93,6 +94,7 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
     Raises:
         UserError: the run, its data or the raw data do not allow it.
     """
+    require_writer(read_record(run_dir).get("objective", config.objective))
     require_same_base(config, run_dir)
     require_same_data(config, run_dir)
     seconds: dict[str, float] = {}
@@ -105,6 +107,8 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
         found, note = _identifiers(config, trained, extent)
     chosen = {"train": trained, "held_out": held_out}
     drawn = {name: _drawn(rows, extent) for name, rows in chosen.items()}
+    if shown := sum(bool(record.image_keys) for rows in drawn.values() for record in rows):
+        note.append(f"{shown} rows have images, and were probed by their text alone")
     precision = evaluation_precision(config, run_dir)
     answers = {}
     for who in MODELS:

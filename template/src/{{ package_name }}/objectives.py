@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .errors import Problem, UserError
-from .formats import FORMATS, Format
+from .formats import FORMATS, Format, wanted
 
 IGNORED = -100  # label of a token that carries no loss
 
@@ -281,7 +281,9 @@ def check_combination(objective: str, row: Format) -> None:
         f"format `{row.name}` gives {row.kind}. Formats that fit: {', '.join(fitting)}. "
         f"Objectives that read {row.kind}: {', '.join(others)}."
     )
-    raise UserError(Problem("data.format", found))
+    columns = wanted(FORMATS[fitting[0]])
+    fix = f"name your own rows in data.raw, for example with {columns} (docs/data.md)"
+    raise UserError(Problem("data.format", found, fix=fix))
 
 
 def check_readable(objective: str, kind: str) -> None:

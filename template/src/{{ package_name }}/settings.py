@@ -69,7 +69,7 @@ class Hardware(Section):
     """The machine that was named when the project was made; the plan asks the real one."""
 
     gpu_memory_gb: Annotated[float, Field(ge=0)] = 0
-    """Memory of one GPU in GiB; 0: no GPU."""
+    """Memory of one GPU in GB, as printed on its box; 0: no GPU."""
     num_gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs in one machine."""
     num_nodes: Positive = 1
