@@ -150,16 +150,12 @@ def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     return tasks, thresholds
 
 
-def _require_answers(config: Config, run_dir: Path) -> None:
-    """Refuse a run that evaluation sets cannot ask, or whose base they cannot.
-
-    Raises:
-        UserError: points to the scores that the run has of its own test split.
-    """
+def why_not_asked(config: Config, run_dir: Path) -> Problem | None:
+    """Return why evaluation sets cannot ask a run or its base, and which scores it has instead."""
     record = run_dir / RECORD
     name = read_json(record).get("objective") if record.is_file() else None
     if name not in OBJECTIVES:
-        return  # bare weights: what they are shows when they are loaded
+        return None  # bare weights: what they are shows when they are loaded
     head = HEADS[OBJECTIVES[name].head]
     source = resolve_model(config, fetch=False)
     found = ""
@@ -167,9 +163,18 @@ def _require_answers(config: Config, run_dir: Path) -> None:
         found = f"objective `{name}` gives {head.doc}, which no evaluation set asks for"
     elif not head.generates and base_kind(source, config.model) == MASKED:
         found = "the base is an encoder without a head for these labels: it has no answers"
-    if found:
-        fix = "see the scores of the run's own test split: make report, or `test` in " + RECORD
-        raise UserError(Problem(str(run_dir), found, fix=fix))
+    fix = "see the scores of the run's own test split: make report, or `test` in " + RECORD
+    return Problem(str(run_dir), found, fix=fix) if found else None
+
+
+def _require_answers(config: Config, run_dir: Path) -> None:
+    """Refuse a run that evaluation sets cannot ask.
+
+    Raises:
+        UserError: points to the scores that the run has of its own test split.
+    """
+    if problem := why_not_asked(config, run_dir):
+        raise UserError(problem)
 
 
 def base_contender(asked: Asked) -> Contender:
