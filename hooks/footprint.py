@@ -8,9 +8,17 @@ counts the same tensors on the real model classes, and a test compares the two. 
 
 import functools
 import math
+import sys
 from collections import namedtuple
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING or __package__:
+    from .small_techniques import SMALL
+else:  # loaded by path, beside a script
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from small_techniques import SMALL
 
 GIB, GB, BYTES = 2**30, 10**9, {"fp32": 4, "bf16": 2, "fp16": 2}
 LOSS_ROWS, LOSS_COLUMNS = 4096, 32768  # tile in which trl computes logits and loss
@@ -68,6 +76,9 @@ OPTIMISERS |= dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit")
 # that cast nothing; half_in_place likewise. split: the rest in pieces. tiled, fused: no logits.
 LOSSES = {"whole": 14, "freed": 12, "in_place": 8, "in_place_held": 10}
 LOSSES |= {"half": 8, "half_in_place": 6, "split": 4, "tiled": 0, "fused": 0}
+# Distillation, measured on a CPU with 1,500 x 49,152 logits: 28 to 32 bytes a logit at the peak. In
+# tiles: the logits of both models, and the gradient twice, and 30 bytes for each logit of a tile.
+DISTILLED, DISTILLED_TILED, DISTILLED_TILE = 32, 30, 2**23
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,8 @@ class Run:
     upcast: str = ""  # prepare_model_for_kbit_training: "all" that is not 4-bit becomes fp32;
     # "norms": trl casts embeddings and head back, so that only norms and activations are
     embeddings: bool = False  # copies of embeddings and head are trained beside the adapters
+    teacher: Shape | None = None  # a frozen model beside it, whole on every device
+    reference: bool = True  # False: settings make the one of OBJECTIVE_CLASSES superfluous
 
     @property
     def trains_all(self) -> bool:
@@ -139,7 +152,12 @@ def _adapted(shape: Shape, wanted: tuple[str, ...]) -> list[tuple[str, int, int]
 # `base_bytes` per frozen linear weight, 0: as its dtype; `rungs`: (dtype, optimiser), best first;
 # `share` of the peak rate that a step reaches: published tokens per second on A100, 4090 and 3090,
 # DoRA by 5941 to 7174 tokens/s of LoRA (peft, method_comparison/MetaMathQA)
-Technique = namedtuple("Technique", "title trains_all base_bytes saves_outputs offered share rungs")
+# `auto` may take it; `blocks`: share of the blocks that is trained, where not all of them are
+Technique = namedtuple(
+    "Technique",
+    "title trains_all base_bytes saves_outputs offered share rungs auto blocks",
+    defaults=(True, 1.0),
+)
 HALF_RUNG = (("bf16", "adamw_torch"),)
 FULL_RUNGS = (("fp32", "adamw_torch"), ("bf16", "adamw_torch"), ("bf16", "adamw_bnb_8bit"))
 # Ways of sharing a run where a device holds whole only two layers, the embeddings and a layer's
@@ -152,12 +170,24 @@ TECHNIQUES = {
     "lora": Technique("LoRA", False, 0, False, True, 0.45, HALF_RUNG),
     "dora": Technique("DoRA", False, 0, True, True, 0.37, HALF_RUNG),
     "qlora": Technique("QLoRA", False, 0.516, False, True, 0.35, HALF_RUNG),
+    "freeze": Technique("Upper layers", True, 0, False, True, 0.40, FULL_RUNGS, False, 0.5),
+    "prompt_tuning": Technique("Prompt tuning", False, 0, False, True, 0.45, HALF_RUNG, False),
+    "prefix_tuning": Technique("Prefix tuning", False, 0, False, True, 0.45, HALF_RUNG, False),
+    "p_tuning": Technique("P-tuning", False, 0, False, True, 0.45, HALF_RUNG, False),
+    "ia3": Technique("IA3", False, 0, False, True, 0.45, HALF_RUNG, False),
+    "adapter": Technique("Bottleneck adapters", False, 0, False, True, 0.45, HALF_RUNG, False),
 }
+
+
 # Class -> (sequences of one example in a batch, frozen copies of the model beside it). A reference
 # is a copy only where all weights are trained: an adapter is switched off instead (trl does so).
 # reward: one score a sequence, no logits. rollouts: keys and values of the answers written count.
 OBJECTIVE_CLASSES = {"causal_lm": (1, 0), "preference": (2, 1), "unpaired": (1, 1)}
+# scores: classes or one vector. masked_lm: logits of all positions, never in chunks.
+# distilled: a teacher of its own size, and its logits beside the model's.
 OBJECTIVE_CLASSES |= {"pairs": (2, 0), "reward": (2, 0), "rollouts": (1, 1)}
+OBJECTIVE_CLASSES |= {"scores": (1, 0), "masked_lm": (1, 0), "distilled": (1, 0)}
+FEW_SCORES = ("reward", "scores")
 
 
 def _mode(run: Run) -> str:
@@ -198,6 +228,9 @@ def _adapters_per_token(run: Run, mode: str) -> float:
     """Bytes that the adapters of one layer keep of one token."""
     copies = {"half": 2 if run.autocast else 4, "mixed": 2, "fp32": 0}[mode]
     dropout = (run.lora_dropout > 0) * (1 if run.on_gpu else 8)  # a CPU's mask is fp32
+    if run.technique in SMALL:
+        widths = (run.shape.hidden, run.shape.kv_heads * run.shape.head_dim, run.shape.intermediate)
+        return sum(map(math.prod, zip(SMALL[run.technique].kept, widths, strict=True)))
     total = 0.0
     for inputs, outputs in run.targets():
         total += (copies + dropout) * inputs + (2 if run.autocast else 4) * run.lora_r
@@ -229,14 +262,27 @@ def _backward_per_token(run: Run) -> float:
     return max(wide, scores - 6 * inner)  # by then the feed-forward block is done
 
 
+def teacher_bytes(run: Run) -> int:
+    """Bytes of a frozen model: a teacher as computed, a reward model in 32 bits at most."""
+    each = 2 if run.autocast and run.objective_class == "distilled" else 4
+    return each * run.teacher.params if run.teacher else 0
+
+
 def _loss_bytes(run: Run, tokens: int) -> float:
     """Peak in head and loss, with the last hidden state around it: 4 h of its norm, 2 h itself."""
     vocab, hidden = run.shape.vocab, run.shape.hidden
     wide = 2 if _mode(run) == "fp32" else 0  # a 32-bit head returns 32-bit logits
     around = (6 + wide) * hidden * tokens
+    if run.objective_class == "distilled":  # of every token: at worst all are answers
+        logits = vocab * tokens
+        if not run.chunked_loss:
+            return DISTILLED * logits + around
+        return (8 + 4 * wide) * logits + DISTILLED_TILED * min(logits, DISTILLED_TILE) + around
     loss = run.loss or ("tiled" if run.chunked_loss else "whole")
     loss = "half" if run.shape.family == "t5" else loss  # its loss casts nothing
-    if run.shape.family == "bert" or run.objective_class == "reward":  # a few scores
+    if run.objective_class == "masked_lm":
+        loss = "whole"
+    elif run.shape.family == "bert" or run.objective_class in FEW_SCORES:
         return around
     if LOSSES[loss]:
         return (
@@ -251,11 +297,29 @@ def _loss_bytes(run: Run, tokens: int) -> float:
     return tile + 16 * hidden * tokens + head  # and the states and their gradient, copied twice
 
 
+def trained_weights(run: Run) -> float:
+    """Number of weights that a step changes, without copies of the embeddings."""
+    shape, technique = run.shape, TECHNIQUES[run.technique]
+    if technique.blocks < 1:  # embeddings, and a head that shares their weights, are frozen
+        embedding, heads = shape.vocab * shape.hidden, 0 if shape.tied else 1
+        return (shape.params - (1 + heads) * embedding) * technique.blocks + heads * embedding
+    if run.trains_all:
+        return shape.params
+    if small := SMALL.get(run.technique):
+        return small.once(shape) + shape.layers * small.layer(shape)
+    lengths = technique.saves_outputs  # of the outputs: what DoRA trains beside LoRA
+    of_layer = sum(run.lora_r * (inputs + out) + lengths * out for inputs, out in run.targets())
+    if run.adapts_experts:  # a rank for each expert, twice for gate and up: one tensor
+        of_layer += run.lora_r * shape.experts * (3 * shape.hidden + 5 * shape.intermediate)
+    return shape.layers * of_layer
+
+
 def parts_gib(run: Run) -> dict[str, float]:
     """Bytes by cause in GiB, and `peak`: the highest of the step's phases."""
     shape, technique, full = run.shape, TECHNIQUES[run.technique], run.trains_all
     sequences, references = OBJECTIVE_CLASSES[run.objective_class]
-    tokens = run.micro_batch * run.seq_length * sequences
+    virtual = SMALL[run.technique].virtual if run.technique in SMALL else 0
+    tokens = run.micro_batch * (run.seq_length + virtual) * sequences
     dtype, trained_dtype = BYTES[run.weights], BYTES[run.weights] if full else 4
     copies, fixed, temporaries = OPTIMISERS.get(run.optimiser, OPTIMISERS["adamw_torch"])
     embedding = shape.vocab * shape.hidden * (1 if shape.tied else 2)
@@ -266,14 +330,11 @@ def parts_gib(run: Run) -> dict[str, float]:
     fused = 3 * shape.hidden * shape.intermediate * shape.experts * shape.layers
     fused *= shape.experts > 1 and not run.held_bytes
     weights = (shape.params - rest - fused) * held + fused * dtype + rest * rest_dtype
-    weights *= 1 + references * full
-    adapter = shape.layers * run.lora_r * sum(map(sum, run.targets()))
+    weights *= 1 + references * full * run.reference
     merged = 0.0
-    if run.adapts_experts:  # a rank for each expert, twice for gate and up, which lie in one tensor
-        wide, inner = shape.hidden, shape.intermediate
-        adapter += shape.layers * run.lora_r * shape.experts * (3 * wide + 5 * inner)
-        merged = 3 * wide * inner * shape.experts * dtype  # the step adds them to the weights
-    trained = shape.params if full else adapter
+    if run.adapts_experts and run.technique not in SMALL:  # the step adds them to the weights
+        merged = 3 * shape.hidden * shape.intermediate * shape.experts * dtype
+    trained = trained_weights(run)
     if run.embeddings:  # kept in the dtype of the model
         trained += 2 * shape.vocab * shape.hidden * dtype / trained_dtype
     gradients = trained * trained_dtype
@@ -287,6 +348,7 @@ def parts_gib(run: Run) -> dict[str, float]:
         part = 0 if run.sharding == "offload" else 1 / run.world
         static, gradients = static * part + whole, gradients * part
         temporaries = max(temporaries, 1)
+    static += teacher_bytes(run)
     step = static + gradients * (1 + temporaries)
     gradients *= 2 if run.sharding == "ddp" else 1  # buckets that are exchanged
     layer_bytes = _kept_per_token(run) * tokens
@@ -295,7 +357,8 @@ def parts_gib(run: Run) -> dict[str, float]:
     one_layer = layer_bytes + _backward_per_token(run) * tokens
     largest = max(map(math.prod, run.targets()))
     copy_of_weight = largest * (2 * (held < 2) + 4 * technique.saves_outputs)
-    kept = cast + shape.layers * (boundary if run.checkpointing else layer_bytes + merged)
+    kept = boundary if run.checkpointing else layer_bytes + merged
+    kept = cast + shape.layers * technique.blocks * kept  # nothing is kept below what is trained
     spare = 20 * shape.hidden * tokens  # five 32-bit copies in the backward pass of a norm
     inside = one_layer if run.checkpointing else max(spare, one_layer - layer_bytes)
     inside += merged / 3 + merged * run.checkpointing  # and the gradient of a third of them
@@ -306,8 +369,8 @@ def parts_gib(run: Run) -> dict[str, float]:
     if run.objective_class == "rollouts":  # 16-bit keys and values of every layer
         cache = 4 * shape.kv_heads * shape.head_dim * shape.layers * tokens
         peak = max(peak, static + cache + 6 * shape.vocab * run.micro_batch)
-    found = {"weights": static - states, "optimiser": states}
-    found |= {"gradients": gradients, "kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
+    found = {"weights": static - states, "optimiser": states, "gradients": gradients}
+    found |= {"kept": kept, "loss": _loss_bytes(run, tokens), "peak": peak}
     return {name: size / GIB for name, size in found.items()}
 
 

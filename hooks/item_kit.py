@@ -191,9 +191,16 @@ def leak_rows(
 
 
 def draw(rng: Random, options: Draw, taken: Sequence[Any]) -> Any:
-    """Return one value of a range or list; entries of a list that are `taken` are left out."""
+    """Return one value of a range or list; entries of a list that are `taken` are left out.
+
+    Raises:
+        ValueError: all are taken; draw again.
+    """
     if not isinstance(options, tuple):
-        return rng.choice([option for option in options if option not in taken])
+        free = [option for option in options if option not in taken]
+        if not free:
+            raise ValueError("every entry of the list is taken")
+        return rng.choice(free)
     low, high = options[:2]
     if isinstance(low, str):
         first, last = (datetime.date.fromisoformat(day).toordinal() for day in (low, high))

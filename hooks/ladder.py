@@ -15,11 +15,13 @@ if TYPE_CHECKING or __package__:
     from .footprint import SHARED, TECHNIQUES, Run, Shape, host_gib, peak_gib
     from .machines import CARD_SHARE, Machine, usable_gib
     from .shapes import known_shape, table
+    from .small_techniques import checkpointed
 else:  # loaded by path, beside a script
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from footprint import SHARED, TECHNIQUES, Run, Shape, host_gib, peak_gib
     from machines import CARD_SHARE, Machine, usable_gib
     from shapes import known_shape, table
+    from small_techniques import checkpointed
 
 # Need of a device = factor * peak + context. The factor covers fragmentation (fms-acceleration,
 # nvidia-smi over allocated peak with a fused loss: 1.11, at most 1.14); unknown shapes and
@@ -27,7 +29,13 @@ else:  # loaded by path, beside a script
 KNOWN_FACTOR, WIDE_FACTOR, CONTEXT_GIB = 1.15, 1.3, 1.0
 SEQUENCE_STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
 CARD_STEPS = (8, 12, 16, 24, 32, 48, 80, 141, 192, 288)  # GB
+SMALLEST_BATCH = {"unpaired": 2}  # class -> examples that a forward pass needs at least, if not 1
 AUTO = "batch, checkpointing, precision, optimiser and sharding on auto"
+
+
+def least_batch(run: Run) -> int:
+    """Examples that a forward pass of its objective needs at least."""
+    return SMALLEST_BATCH.get(run.objective_class, 1)
 
 
 def need_gib(run: Run) -> float:
@@ -58,7 +66,9 @@ def candidates(
             continue
         whole = precision == "fp16" and TECHNIQUES[technique].trains_all  # fp16 cannot be trained
         weights = "fp32" if whole or "fp32" in (precision, weights) else precision
+        again = base.checkpointing and checkpointed(technique)
         run = replace(base, technique=technique, weights=weights, optimiser=optim or optimiser)
+        run = replace(run, checkpointing=again)
         if base.sharding == "zero3" and run.trains_all:  # DeepSpeed keeps 32-bit states itself
             run = replace(run, optimiser="deepspeed")
         runs += [replace(run, sharding=name) for name in choices]
@@ -68,8 +78,9 @@ def candidates(
 def least_need_gib(
     shape: Shape, techniques: Sequence[str], objective_class: str, seq_length: int, world: int = 1
 ) -> float:
-    """Smallest need of the techniques at micro batch 1 with checkpointing, GiB of each GPU."""
+    """Smallest need of the techniques at the least batch with checkpointing, GiB of each GPU."""
     base = Run(shape, "full", objective_class, "bf16", "adamw_torch", True, seq_length, world=world)
+    base = replace(base, micro_batch=least_batch(base))
     return min(map(need_gib, candidates(base, techniques, "bf16", None, True)))
 
 
@@ -126,10 +137,14 @@ def _less(wish: Wish, lighter: Sequence[str], limit: float) -> list[str]:
     easier = (name for name in lighter if wish._replace(techniques=[name]).fits(limit))
     found = [f"technique {name}" for name in list(easier)[:1]]
     lengths = [n for n in SEQUENCE_STEPS if n < base.seq_length]
+    rows = table("models")
+    heads = {row.get("family", "llama"): row.get("head") for row in rows.values()}
     free = [
         (row["params"], name)
-        for name, row in table("models").items()
-        if "head" not in row and not row["gated"] and row["context"] >= base.seq_length
+        for name, row in rows.items()
+        if row.get("head") == heads.get(base.shape.family)
+        and not row["gated"]
+        and row["context"] >= base.seq_length
     ]
     sizes = [name for params, name in sorted(free) if params < base.shape.params]
     # Longer sequences and larger models need more: the last one before those that do not fit.
@@ -143,13 +158,14 @@ def _more(wish: Wish, machine: Machine, launched: bool, rents: bool) -> list[str
     """More GPUs, an offload, larger GPUs: each alone makes it fit."""
     if not machine.gpu:
         return []
-    base, limit, found = wish.base, machine.limit, list[str]()
+    base, limit = wish.base, machine.limit
+    found: list[str] = []
     if launched:
         more = (n for n in (2, 4, 8) if n > base.world)
         number = next((n for n in more if wish.fits(limit, world=n)), None)
         found += [f"{number} GPUs of this size"] * (number is not None)
-        away = replace(wish.best(limit), sharding="offload", micro_batch=1, checkpointing=True)
-        away = replace(away, chunked_loss=True)
+        away = replace(wish.best(limit), sharding="offload", micro_batch=least_batch(base))
+        away = replace(away, checkpointing=checkpointed(away.technique), chunked_loss=True)
         if need_gib(away) <= limit:
             ram = math.ceil(host_gib(away))
             found.append(f"offload of weights and optimiser to RAM ({ram} GiB, by FSDP2 or ZeRO-3)")

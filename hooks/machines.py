@@ -110,6 +110,7 @@ def hours_of(run: Run, machine: Machine, tokens: float) -> list[float] | None:
     shape, batch, row = run.shape, run.micro_batch * run.seq_length, machine.row
     idle = 3 * shape.hidden * shape.intermediate * shape.layers
     active = shape.params - idle * (shape.experts - shape.routed)
+    active += run.teacher.params / 3 if run.teacher else 0  # it only reads
     work = tokens * 6 * active / 3600
     if not machine.gpu:
         middle = work / (CPU_FLOPS * (machine.threads or 1))

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:  # rendered into a project as hardware.py
-    from . import footprint, ladder, machines, shapes
+    from . import footprint, ladder, machines, shapes, small_techniques
 else:  # a script, or loaded by path
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import footprint
     import ladder
     import machines
     import shapes
+    import small_techniques
 
 Run = footprint.Run
 Machine = machines.Machine
@@ -28,10 +29,13 @@ GPU_TOKENS, CPU_TOKENS = 4096, 1024  # of a micro batch; above, utilisation gain
 # Logits that the whole loss may hold at once on a CPU: 0.25 GiB in fp32, 0.9 GiB with what the
 # backward pass keeps.
 MOST_LOGITS = 2**26
+NO_CHECKPOINTS = "a layer that is run again would lack what {} learns"
 SMALL_DATA_TOKENS, SMALL_DATA_ROWS = 1_000_000, 2_000  # rule of thumb, one epoch
 OBJECTIVES = {"sft": "causal_lm", "chat": "causal_lm", "pretrain": "causal_lm"}
 OBJECTIVES |= {"dpo": "preference", "orpo": "pairs", "kto": "unpaired", "reward": "reward"}
-OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts"}
+OBJECTIVES |= {"grpo": "rollouts", "rloo": "rollouts", "mlm": "masked_lm", "seq2seq": "causal_lm"}
+OBJECTIVES |= dict.fromkeys(("classify", "multilabel", "token_classify", "contrastive"), "scores")
+OBJECTIVES |= {"distill": "distilled"}
 # Arguments of `plan`: what is allowed, and from and to which number (whole where both are)
 CHOICES: dict[str, Sequence[str | None]] = {
     "technique": ("auto", *footprint.TECHNIQUES),
@@ -44,6 +48,7 @@ LIMITS |= dict.fromkeys(("seq_length", "num_nodes", "effective_batch_size", "lor
 LIMITS |= dict.fromkeys(("micro_batch", "accumulation", "cpu_threads"), (1, MANY))
 LIMITS |= {"num_gpus": (0, MANY), "rows": (0, 10**12), "lora_dropout": (0.0, 1.0)}
 LIMITS |= dict.fromkeys(("gpu_memory_gib", "ram_gib", "grid_g_co2_per_kwh"), (0.0, 1e6))
+LIMITS |= {"quantised_bytes": (0.0, 2.0)}
 LIMITS |= {"params": (1.0, 1e15), "tokens": (0.0, 1e18), "epochs": (1e-9, 1e6)}
 
 
@@ -52,7 +57,7 @@ class Plan:
     """Settings of a run (Hugging Face names), its predicted need, and a reason for each choice."""
 
     technique: str
-    quantisation: str  # "none" or "nf4"
+    quantisation: str  # "none", "nf4" or "int8"
     precision: str  # of the computation: "fp32", "bf16" or "fp16"
     weights: str  # dtype in which the base weights are loaded
     optim: str
@@ -88,11 +93,12 @@ def _batches(
 ) -> tuple[Run, int]:
     """The run at the largest micro batch that is useful and fits, and that largest useful one."""
     most = GPU_TOKENS if machine.gpu else CPU_TOKENS
-    sizes = [n for n in range(1, share + 1) if share % n == 0 and n * run.seq_length <= most]
-    sizes = list(range(1, share // accumulation + 1)) if accumulation else sizes
-    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [1]]
+    least = ladder.least_batch(run)
+    sizes = [n for n in range(least, share + 1) if share % n == 0 and n * run.seq_length <= most]
+    sizes = list(range(least, share // accumulation + 1)) if accumulation else sizes
+    tried = [replace(run, micro_batch=micro_batch or n) for n in sizes or [least]]
     largest = next((one for one in reversed(tried) if ladder.fits(one, machine)), tried[0])
-    return largest, max(sizes, default=1)
+    return largest, max(sizes, default=least)
 
 
 def _if_fits(machine: Machine, run: Run, **changes: Any) -> Run:
@@ -147,7 +153,8 @@ def plan(
     bf16: bool | None = None, lora_r: int = 16, lora_targets: Sequence[str] = (),
     lora_dropout: float = 0.05, cpu_threads: int | None = None,
     prices: Mapping[str, Any] | None = None, grid_g_co2_per_kwh: float | None = None,
-    ram_gib: float | None = None, one_process: bool = False,
+    ram_gib: float | None = None, one_process: bool = False, quantised_bytes: float = 0.0,
+    teacher: str | None = None, reference: bool = True,
 ) -> Plan:
     """Decide what is left open (None; technique `auto`) and predict the need.
 
@@ -167,6 +174,10 @@ def plan(
         prices: rows as in prices.toml; None: that table.
         grid_g_co2_per_kwh: carbon intensity; None: the world's average.
         one_process: no fix may need a launcher (more devices, offload).
+        quantised_bytes: of a weight where `technique` quantises the base; 0: those of its row.
+        teacher: id or folder of a frozen model that is held beside the trained one: a teacher,
+            or the reward model of rollouts.
+        reference: whether the reference that the objective's class has is held at all.
         ram_gib: that a run without a GPU may take; None: its need is stated, and not compared.
 
     Raises:
@@ -177,6 +188,8 @@ def plan(
     machine = machines.machine_of(
         device, gpu_memory_gib, num_gpus, num_nodes, bf16, cpu_threads, ram_gib
     )
+    if checkpointing and technique != "auto" and not small_techniques.checkpointed(technique):
+        raise ValueError(f"checkpointing True: {NO_CHECKPOINTS.format(technique)}")
     (shape, origin), world, gpu = shapes.find_shape(model, params), machine.world, machine.gpu
     if sharding and (sharding == "none") != (world == 1):
         raise ValueError(f"sharding {sharding!r} with {world} device(s): none is for one of them")
@@ -189,15 +202,17 @@ def plan(
     names = [
         n for n, t in footprint.TECHNIQUES.items()
         if technique == n
-        or (technique == "auto" and t.offered and (four_bit or not t.base_bytes))
+        or (technique == "auto" and t.auto and (four_bit or not t.base_bytes))
     ]
     names.sort(key=lambda name: (few or not gpu) and footprint.TECHNIQUES[name].trains_all)
     base = Run(
         shape, names[0], OBJECTIVES.get(objective, objective), "bf16", "adamw_torch",
         computes != "fp32", seq_length, micro_batch or 1, checkpointing is not False,
         chunked_loss is not False, gpu, sharding or "none", world, lora_r, tuple(lora_targets),
-        lora_dropout,
+        lora_dropout, held_bytes=quantised_bytes * (shape.experts == 1),  # experts stay as they are
+        teacher=shapes.find_shape(teacher)[0] if teacher else None, reference=reference,
     )
+    base = replace(base, micro_batch=micro_batch or ladder.least_batch(base))
     wish = ladder.Wish(base, names, computes, optim, gpu and four_bit)
     run = wish.best(machine.limit)
     share = math.ceil(effective_batch_size / world)
@@ -216,6 +231,7 @@ def plan(
     total = batch * accumulates * world
     differs = "" if total == effective_batch_size else f"; {effective_batch_size} were asked for"
     four_bit_base = footprint.TECHNIQUES[run.technique].base_bytes > 0
+    rounding = ("int8" if quantised_bytes else "nf4") if four_bit_base else "none"
     divided = run.sharding in footprint.SHARED
     good = ladder.fits(run, machine)
     need = ladder.need_gib(run)
@@ -238,6 +254,10 @@ def plan(
         "sharding": f"{world} device(s), each with {'a part' if divided else 'all'}",
         "need_gib": f"{origin}; to fit into {room}",
     }
+    if run.teacher:
+        frozen = footprint.teacher_bytes(run) / footprint.GIB
+        held = f"teacher in {computes}" if run.objective_class == "distilled" else "reward model"
+        reasons["need_gib"] += f"; with {frozen:.2f} GiB of the frozen {held}"
     if expenses["energy_kwh"]:
         reasons["energy_kwh"] = f"{machine.row['power_w']} W a device: its largest draw, no cooling"
         stated = grid_g_co2_per_kwh is not None
@@ -248,21 +268,25 @@ def plan(
     fixed |= {"gradient_checkpointing": checkpointing is not None, "sharding": sharding}
     fixed |= {"chunked_loss": chunked_loss is not None}
     reasons |= {name: "set by the user" for name, value in fixed.items() if value}
+    if not small_techniques.checkpointed(run.technique) and checkpointing is None:
+        reasons["gradient_checkpointing"] = NO_CHECKPOINTS.format(run.technique)
     if run.optimiser == "deepspeed":
         reasons["optim"] = "DeepSpeed's own Adam, with 32-bit states"
     elif optim and optim not in footprint.OPTIMISERS:
         reasons["optim"] += "; its memory is counted as that of adamw_torch"
     if four_bit_base and not four_bit:
         reasons["technique"] += f"; 4-bit weights were not tried on {machine.row['title']}"
+    least = ladder.least_batch(base)
     auto = wish._replace(
-        base=replace(base, micro_batch=1, checkpointing=True, sharding="none"), optim=None,
+        base=replace(base, micro_batch=least, checkpointing=True, sharding="none"),
+        optim=None,
         precision=usual,
     )
     auto = auto._replace(base=replace(auto.base, autocast=usual != "fp32"))
     lighter = [n for n in ("lora", "qlora") if n not in names]
     lighter = [n for n in lighter if four_bit or not footprint.TECHNIQUES[n].base_bytes]
     return Plan(
-        run.technique, "nf4" if four_bit_base else "none", computes,
+        run.technique, rounding, computes,
         run.weights, "adamw_torch" if run.optimiser == "deepspeed" else run.optimiser, batch,
         accumulates, run.checkpointing, run.chunked_loss, run.sharding,
         round(footprint.peak_gib(run), 2), round(need, 2), _band(run, machine), good,

@@ -55,7 +55,8 @@ def table(name: str) -> dict[str, dict[str, Any]]:
 def known_shape(model_id: str) -> Shape:
     """Shape of a row of models.toml."""
     row = table("models")[model_id]
-    return Shape(**{k: row[k] for k in Shape._fields if k in row}, sure="experts" not in row)
+    sizes = {"sure": "experts" not in row} | {k: row[k] for k in Shape._fields if k in row}
+    return Shape(**sizes)
 
 
 def typical_shape(params: float) -> Shape:

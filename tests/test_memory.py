@@ -80,6 +80,14 @@ def test_the_documentation_gives_the_figures_that_are_reached() -> None:
     assert [float(x) for x in said.groups()] == pytest.approx(
         [*reached, len(OUT_OF_MEMORY)], abs=0.5
     )
+    readme = re.search(
+        r"median error ([\d.]+) % on the (\d+) published runs of the plain Hugging Face stack; "
+        r"none of (\d+) that ran out of memory",
+        (measured.ROOT / "README.md").read_text(encoding="utf-8"),
+    )
+    assert readme
+    assert float(readme[1]) == pytest.approx(100 * found["median"], abs=0.05)
+    assert [int(readme[2]), int(readme[3])] == [found["n"], len(OUT_OF_MEMORY)]
 
 
 def test_no_source_carries_the_others() -> None:

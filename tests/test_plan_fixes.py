@@ -17,6 +17,7 @@ import ladder  # noqa: E402
 import machines  # noqa: E402
 import planner  # noqa: E402
 import shapes  # noqa: E402
+import small_techniques  # noqa: E402
 from planner import plan  # noqa: E402
 
 SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -45,6 +46,8 @@ def situation(chance: random.Random) -> dict[str, Any]:
         "lora_r": [4, 256], "rows": [10, 10**6], "accumulation": [1, 5],
     }  # fmt: skip
     asked |= {key: pick(values) for key, values in optional.items() if chance.random() < 0.25}
+    if not small_techniques.checkpointed(asked["technique"]):  # asked for, it is refused
+        asked.pop("checkpointing", None)
     if asked["num_gpus"] > 1 and chance.random() < 0.3:
         asked["sharding"] = pick(["ddp", "fsdp2", "zero3"])
     if chance.random() < 0.15:
@@ -99,7 +102,8 @@ def test_more_of_anything_never_needs_less() -> None:
     chance = random.Random(7)
     for _ in range(200):
         asked = situation(chance) | {"checkpointing": True, "micro_batch": 2}
-        asked |= {"technique": chance.choice(list(footprint.TECHNIQUES)), "optim": "adamw_torch"}
+        names = [name for name in footprint.TECHNIQUES if small_techniques.checkpointed(name)]
+        asked |= {"technique": chance.choice(names), "optim": "adamw_torch"}
         asked |= {"precision": "bf16", "chunked_loss": True}
         asked["sharding"] = "fsdp2" if asked["num_gpus"] > 1 else None
         now = plan(**asked)
@@ -119,6 +123,10 @@ def test_the_plan_is_whole_and_in_its_range() -> None:
         asked = situation(chance)
         result = plan(**asked)
         batch, steps = result.per_device_train_batch_size, result.gradient_accumulation_steps
+        least = ladder.SMALLEST_BATCH.get(planner.OBJECTIVES[asked["objective"]], 1)
+        assert batch >= asked.get("micro_batch", least)
+        if not small_techniques.checkpointed(result.technique):
+            assert not result.gradient_checkpointing
         assert batch >= 1 and steps >= 1
         assert math.isfinite(result.need_gib) and result.need_gib > result.peak_gib > 0
         gpu = asked["gpu_memory_gib"]
@@ -148,6 +156,33 @@ def test_nonsense_is_refused_with_what_is_allowed(change: dict[str, Any]) -> Non
     with pytest.raises(ValueError, match=r"from|: |none of") as error:
         plan(**BASE | change)
     assert next(iter(change)) in str(error.value) or "precision" in change or "device" in change
+
+
+def test_what_an_objective_holds_beside_the_model_is_counted() -> None:
+    asked: dict[str, Any] = {"gpu_memory_gib": 24, "num_gpus": 1, "seq_length": 512}
+    scored = plan(SMOL, "grpo", "full", **asked, micro_batch=1, teacher=SMOL, reference=False)
+    with_both = plan(SMOL, "grpo", "full", **asked, micro_batch=1, teacher=SMOL)
+    alone = plan(SMOL, "grpo", "full", **asked, micro_batch=1, reference=False)
+    params = shapes.known_shape(SMOL).params / footprint.GIB
+    assert scored.peak_gib - alone.peak_gib == pytest.approx(4 * params, abs=0.02)
+    assert with_both.peak_gib - scored.peak_gib == pytest.approx(4 * params, abs=0.02)
+    assert "GiB of the frozen reward model" in scored.reasons["need_gib"]
+
+
+def test_kto_never_gets_a_batch_of_one() -> None:
+    """Its divergence is estimated from the other examples of a batch."""
+    for total, gpus in ((1, 1), (8, 8), (16, 1)):
+        found = plan(QWEN_7B, "kto", "qlora", 24, gpus, 4096, effective_batch_size=total)
+        assert found.per_device_train_batch_size >= 2
+
+
+def test_prefix_tuning_is_planned_without_checkpointing() -> None:
+    for memory in (0, 8, 24):
+        found = plan(SMOL, "sft", "prefix_tuning", memory, int(memory > 0), 4096)
+        assert not found.gradient_checkpointing
+        assert "lack what prefix_tuning learns" in found.reasons["gradient_checkpointing"]
+    with pytest.raises(ValueError, match="checkpointing True: a layer that is run again"):
+        plan(SMOL, "sft", "prefix_tuning", 24, 1, 512, checkpointing=True)
 
 
 def test_ram_is_compared_where_it_is_known() -> None:

@@ -36,16 +36,19 @@ ANSWERS: dict[str, dict[str, Any]] = {
 # the project with all packs.
 ALL_PACKS = "everything"
 ONCE = (
-    "test_baselines*", "test_behaviour*", "test_benchmarks*", "test_calibration*",
-    "test_canaries*", "test_cleaning*", "test_containers*", "test_date_text*",
-    "test_documents*", "test_duplicates*", "test_formats*", "test_fuzz_readers*",
-    "test_gliner*", "test_hub*", "test_identifier_tables*", "test_judge*", "test_labels*",
-    "test_layouts*", "test_lengths*", "test_licences*", "test_lm_eval_tasks*",
-    "test_manual_review*", "test_memorisation*", "test_metrics*", "test_model_fetch*",
-    "test_nlp_models*", "test_pairs*", "test_pipeline*", "test_policies*", "test_prefixes*",
-    "test_readers*", "test_record_kinds*", "test_report_page*", "test_rubric*", "test_rule*",
-    "test_runs_table*", "test_scoring*", "test_scrub*", "test_splits*", "test_statistics*",
-    "test_text_views*", "test_vault*",
+    "test_adapter*", "test_baselines*", "test_behaviour*", "test_benchmarks*", "test_calibration*",
+    "test_canaries*", "test_classification*", "test_cleaning*", "test_containers*",
+    "test_contrastive*", "test_date_text*", "test_distillation*", "test_documents*",
+    "test_duplicates*", "test_examples*", "test_families*", "test_few_shot*", "test_formats*",
+    "test_fuzz_readers*", "test_generated_data*", "test_gliner*", "test_grid*", "test_hub*",
+    "test_identifier_tables*", "test_images*", "test_judge*", "test_labels*", "test_layouts*",
+    "test_lengths*", "test_licences*", "test_lm_eval_tasks*", "test_manual_review*", "test_masks*",
+    "test_memorisation*", "test_metrics*", "test_mixture*", "test_model_fetch*", "test_nlp_models*",
+    "test_packing*", "test_pairs*", "test_pipeline*", "test_policies*", "test_preference*",
+    "test_prefixes*", "test_readers*", "test_record_kinds*", "test_reinforcement*",
+    "test_report_page*", "test_rewards*", "test_rubric*", "test_rule*", "test_runs_table*",
+    "test_scored_training*", "test_scoring*", "test_scrub*", "test_seq2seq_masked*", "test_splits*",
+    "test_statistics*", "test_technique*", "test_text_views*", "test_vault*", "test_vision*",
 )  # fmt: skip
 
 
@@ -65,6 +68,7 @@ def run(project: Path, environment: Path, *command: str) -> subprocess.Completed
 def test_own_tests_pass(render: Render, environment: Path, name: str) -> None:
     project = render(project_name=f"Own tests {name}", **ANSWERS[name])
     command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     if name != ALL_PACKS:
         command += [f"--ignore-glob=*/{pattern}" for pattern in ONCE]
     answer = run(project, environment, *command)

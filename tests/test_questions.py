@@ -10,8 +10,13 @@ from typing import Any
 import pexpect
 import pytest
 import yaml
+from jinja2 import Environment, FileSystemLoader
 
 from .conftest import ROOT, Render
+
+sys.path.insert(0, str(ROOT / "hooks"))
+
+import build_tables
 
 TABLE = json.loads((ROOT / "hooks/plan_table.json").read_text(encoding="utf-8"))
 LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
@@ -157,7 +162,7 @@ def test_minimal_profile_asks_name_and_domains_only(template: Path, tmp_path: Pa
 def test_one_card_decides_until_a_launcher_is_offered(render: Render) -> None:
     """Eight cards do not make a technique fit that one card cannot hold."""
     answers = {"model_size": "8B", "base_model": LLAMA_8B, "gpu_memory_gb": 24, "num_gpus": 8}
-    need = TABLE["need"][LLAMA_8B]["full"]["causal_lm"][TABLE["seq"].index(2048)][0]
+    need = TABLE["need"][LLAMA_8B]["full"][TABLE["seq"].index(2048)][0]
     assert need > TABLE["usable_factor"] * 24
     assert stored(render(**answers))["technique"] == "auto"
 
@@ -184,3 +189,38 @@ def test_relative_template_path_is_warned_of(
 def test_formats_are_those_the_objective_reads() -> None:
     for row in TABLE["objectives"].values():
         assert any(entry["kind"] in row["reads"] for entry in TABLE["formats"].values())
+
+
+def test_the_example_row_of_the_readme_fits_its_objective() -> None:
+    """Read back by the project's own recognition of layouts."""
+    source = Environment(
+        loader=FileSystemLoader(ROOT),
+        extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
+    )
+    example = source.get_template("hooks/macros.jinja").module.example_row
+    formats = build_tables.project_rows("formats")
+    for name, row in TABLE["objectives"].items():
+        found, _ = formats.detect([json.loads(example(name, row["reads"]))], {}, name)
+        assert formats.FORMATS[found].kind in row["reads"], name
+
+
+@pytest.mark.parametrize(
+    ("objective", "sample", "asked"),
+    [
+        ("sft", True, True),
+        ("dpo", False, True),
+        ("mlm", True, False),
+        ("contrastive", False, False),
+    ],
+)
+def test_a_project_says_what_runs_and_whether_the_sample_fits(
+    render: Render, objective: str, sample: bool, asked: bool
+) -> None:
+    project = render(objective=objective)
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    config = (project / "configs/default_config.yaml").read_text(encoding="utf-8")
+    assert "    make all " in readme
+    assert ("name your own rows in `data.raw`" in readme) is not sample
+    assert ("name your own rows above" in config) is not sample
+    assert ("on the sample data at first" in readme) is sample
+    assert ("No evaluation set" in readme) is not asked

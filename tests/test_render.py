@@ -17,8 +17,9 @@ from .answers import HOSTILE, pairwise
 from .conftest import ROOT, Render
 
 MATRIX = list(pairwise())
-# Rendering 286 files takes 1.5 s of CPU (159 files: 1.0 to 1.4 s); the limit is 2.5 s.
-MAX_FILES = 340
+# Rendering 407 to 425 files takes 1.5 to 1.9 s of CPU, some 4 ms a file (286 files: 1.5 s); the
+# limit is 2.5 s. Objectives and techniques are a module and a test file each.
+MAX_FILES = 460
 ASKED_FOR = [
     "src/{package}/trainer.py",
     "src/{package}/data_loader.py",
@@ -93,7 +94,8 @@ def test_no_template_code_is_left(cell: tuple[dict[str, Any], Path]) -> None:
         if ".github" in path.parts:
             text = text.replace("${{", "")
         for token in ("{{ ", "{% ", "{# ", "{%-"):
-            assert token not in text, f"{path.name} holds {token!r}"
+            written_so = path.parent.name == "chat_templates"  # templates of the models
+            assert written_so or token not in text, f"{path.name} holds {token!r}"
         assert not path.name.endswith(".jinja")
 
 

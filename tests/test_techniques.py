@@ -1,5 +1,6 @@
 """Techniques of the planner: those that projects offer, and which of them `auto` takes."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_techniques_of_the_planner_are_those_of_the_project() -> None:
     for name, row in rows.items():
         planned = footprint.TECHNIQUES[name]
         assert planned.title == row.title
-        assert planned.trains_all == (row.trainable == "all")
+        assert planned.trains_all == (row.trainable != "adapter")
         assert bool(planned.base_bytes) == row.quantised
 
 
@@ -64,3 +65,14 @@ def test_slower_techniques_take_longer() -> None:
         for name in ("lora", "dora", "qlora")
     ]
     assert hours == sorted(hours)
+
+
+def test_the_readme_offers_every_technique_and_objective() -> None:
+    readme = (HOOKS.parent / "README.md").read_text(encoding="utf-8")
+    techniques = build_tables.project_rows("techniques").TECHNIQUES
+    objectives = build_tables.project_rows("objectives").OBJECTIVES
+    for title, rows in (("technique", ["auto", *techniques]), ("objective", [*objectives])):
+        assert f"| {title} | {', '.join(rows)} |" in readme
+    said = re.search(r"any of (\d+) techniques .* with any of (\d+) objectives", readme)
+    assert said
+    assert [int(said[1]), int(said[2])] == [len(techniques), len(objectives)]

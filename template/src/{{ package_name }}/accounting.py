@@ -10,7 +10,7 @@ from .examination import Source
 from .guidance import UNKNOWN, judge, rare_labels, task_of
 from .ledger import Tally
 from .lengths import Lengths, policy_note
-from .objectives import unread_note
+from .objectives import OBJECTIVES
 from .overlap import ItemText, OverlapIndex
 from .records import effective_policy
 from .selection import Selection
@@ -50,8 +50,18 @@ def describe(
         "licences": licences,
         "duplicates": {**duplicates, "near": 0, "threshold": config.data.near_duplicates},
         "conflicts": dict(conflicts),
-        "notes": [note for note in [unread_note(chosen.kind) if chosen else ""] if note],
-    }
+        "notes": image_notes(tally),
+    } | ({"images": {"rows": tally.with_images, "images": tally.images}} if tally.images else {})
+
+
+def image_notes(tally: Tally) -> list[str]:
+    """Return what the report says about images; nothing where there are none."""
+    if not tally.images:
+        return []
+    return [
+        f"{tally.images} images in {tally.with_images} rows were not scrubbed: that none shows an "
+        "identifier is the word of whoever set data.images_checked"
+    ]
 
 
 def licence_of(config: Config, file: str) -> str:
@@ -192,7 +202,7 @@ def _tokens(config: Config, kind: str, chosen: Selection, lengths: Lengths) -> d
         "unit": lengths.unit,
         "tokenizer": lengths.tokenizer,
         "max_length": config.train.max_length,
-        "policy": effective_policy(config.data.over_length, kind),
+        "policy": _policy(config, kind),
         "over": chosen.over,
         "percentiles": points,
         "histogram": {
@@ -200,6 +210,11 @@ def _tokens(config: Config, kind: str, chosen: Selection, lengths: Lengths) -> d
             "counts": [int(count) for count in counts],
         },
     }
+
+
+def _policy(config: Config, kind: str) -> str:
+    auto = OBJECTIVES[config.objective].over_length
+    return effective_policy(config.data.over_length, kind, auto)
 
 
 def _diversity(chosen: Selection) -> dict[str, Any]:
@@ -216,17 +231,17 @@ def _notes(
     split = config.data.split
     rule = split_rule(split.model_dump())
     wanted = rule.wanted()
-    notes = [note] if (note := unread_note(kind)) else []
     why = "no row is dated so" if rule.by == "as_of" else "too few different prompts or groups"
-    notes += [
+    notes = [
         f"split {name} is empty: {why}" for name in SPLITS if wanted[name] and not splits[name]
     ]
     notes += _uncovered(config, chosen)
     if not rule.folds:  # their number says what the shares are
         notes += share_warnings({name: getattr(split, name) for name in SPLITS})
     if chosen.over:
-        setting = config.data.over_length
-        notes.append(policy_note(setting, kind, chosen.over, config.train.max_length, lengths.unit))
+        notes.append(
+            policy_note(_policy(config, kind), chosen.over, config.train.max_length, lengths.unit)
+        )
     notes += [
         f"{name}: {rows} rows, left as they are" for name, rows in chosen.counters["odd"].items()
     ]

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
+from .devices import detect_device
 from .errors import Problem, UserError
 from .eval_sets import Task
 from .generation import answer_room, generate
 from .items import CHOICES, GENERATION, Item
 from .metrics import Answer, Outcome
-from .model_wrapper import LoadedModel, detect_device
+from .model_wrapper import LoadedModel
 from .scoring import Advance, fitted_prompt, gives_numbers, score_choices, score_texts
 from .utils import read_json, sha256_json, timed, write_json
 

@@ -20,6 +20,7 @@ from .fields import RowError
 from .grammars import GIVEN_ANY, NOT_LOWER_SURNAMES, STOP_WORDS
 from .keys import Keys
 from .lengths import pieces_of
+from .manifest import image_folder
 from .packs import CUSTOM
 from .policies import PLACEHOLDER, POLICIES, Mention, Policy
 from .readers import RawRow
@@ -125,7 +126,7 @@ def drawn(rows: Iterable[RawRow], count: int, seed: int) -> list[RawRow]:
 
 def texts_of(config: Config, layout: str | None, keys: Keys, row: RawRow) -> list[SampledText]:
     """Return the texts of a row as a preparation would scrub them; none if it is no record."""
-    examiner = Examiner(config.data, layout, keys, frozenset())
+    examiner = Examiner(config.data, layout, keys, frozenset(), image_folder(config))
     if not examiner.examine(row).key:
         return []
     try:

@@ -8,7 +8,6 @@
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,14 +27,16 @@ from .data_loader import load_split
 from .endpoint import Endpoint, MalformedReply, complete, open_endpoint
 from .errors import Problem, UserError
 from .eval_sets import BEHAVIOUR, Task
+from .few_shot import NO_TEXT, shown_items, solved_before
 from .items import CHOICES, TEXT, Item
 from .metrics import Answer, Outcome
-from .model_wrapper import load_tuned, require_weights
+from .model_source import require_weights
+from .model_wrapper import load_tuned
 from .nearest import nearest_passage
 from .numbers_text import INVALID
 from .scoring import item_messages
 from .text_overlap import normalise
-from .utils import sha256_json, timed
+from .utils import timed
 
 MOST_PASSAGE = 1200  # characters of a training passage
 Worded = dict[str, list[Item] | str]  # set -> its items in another wording, or why there is none
@@ -62,7 +63,6 @@ _DENIED_AFTER = re.compile(
     r"(?:not|never|wrong|incorrect|false|cannot|ruled out|\w+n['’]t)\b",  # noqa: RUF001
     re.IGNORECASE,
 )
-NO_TEXT = "perplexity depends on the tokenizer and on nothing that a prompt could add"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +168,12 @@ def _judged(task: Task, answers: Answers) -> list[Outcome]:
 
 
 def with_examples(task: Task, k: int) -> list[Item] | str:
-    """Return the items of a set, each after k other solved ones; or why that makes no sense.
-
-    The examples are the first by the hash of their ids, one of each right answer before a
-    second of any. An item is never an example for itself, its pair or its document.
-    """
-    if task.metric.needs == TEXT:
-        return NO_TEXT
-    if task.role == BEHAVIOUR:
-        return "solved examples would show how to behave"
-    order = sorted(task.items, key=lambda item: sha256_json(item.id))
+    """Return the items of a set, each after k other solved ones in the same turn; or why not."""
+    found = solved_before(task, k)
+    if isinstance(found, str):
+        return found
     shown = []
-    for item in task.items:
-        others = [one for one in order if one.unit_of_draw != item.unit_of_draw]
-        examples = _each_answer_first(others)[:k]
-        if len(examples) < k:
-            return f"the set has fewer than {k} other items"
+    for item, examples in zip(task.items, found, strict=True):
         solved = "\n\n".join(_solved(one) for one in examples)
         before = f"Solved examples:\n\n{solved}\n\nNow answer this one."
         shown.append(replace(item, context=_join(before, item.context)))
@@ -271,17 +261,6 @@ def _denied(text: str, match: re.Match[str]) -> bool:
     return bool(_DENIAL.search(before) or _DENIED_AFTER.match(text, match.end()))
 
 
-def _each_answer_first(items: Sequence[Item]) -> list[Item]:
-    """Return the items, one of each right answer before a second of any."""
-    seen: Counter[str] = Counter()
-    ranks = []
-    for item in items:
-        seen[item.gold()] += 1
-        ranks.append(seen[item.gold()])
-    places = sorted(range(len(items)), key=lambda place: (ranks[place], place))
-    return [items[place] for place in places]
-
-
 def _solved(item: Item) -> str:
     return f"{item_messages(item)[-1].content}\n\nAnswer: {item.gold()}"
 
@@ -293,20 +272,22 @@ def _join(*parts: str | None) -> str:
 def _of_model(asked: Asked, path: str, tasks: Sequence[Task]) -> dict[str, Answers]:
     folder = asked.config.path(path)
     contender = Contender(
-        folder.name, lambda: load_tuned(folder, asked.precision), fingerprint(folder)
+        folder.name, lambda: load_tuned(folder, asked.precision, asked.config), fingerprint(folder)
     )
-    return answer_sets(asked, contender, tasks)
+    worded, _ = shown_items(tasks, asked.config.few_shot_k)
+    return answer_sets(asked, contender, tasks, worded)
 
 
 def _of_endpoint(asked: Asked, url: str, model: str, tasks: Sequence[Task]) -> dict[str, Answers]:
     """Return the answers of an endpoint, never kept: it may serve other weights tomorrow."""
     endpoint, result = open_endpoint(url, model), {}
+    worded, _ = shown_items(tasks, asked.config.few_shot_k)
     for task in tasks:
         seconds: dict[str, float] = {}
         title = f"{model}: {task.name}"
         with timed(seconds, "all"), bar(asked, title, len(task.items)) as done:
             answers = []
-            for item in task.items:
+            for item in worded.get(task.name, task.items):
                 answers.append(_ask(asked, endpoint, task, item))
                 done(1)
         asked.spend(f"answer {model}", seconds["all"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from .card_facts import Facts, Json
 from .metrics import METRICS
-from .report import benchmark_notes
+from .report import benchmark_notes, test_table, test_title
 
 SIDES = ("base", "tuned")
 
@@ -16,6 +16,11 @@ SIDES = ("base", "tuned")
 def results_section(facts: Facts) -> Iterator[str]:
     """Yield the lines of the section."""
     results = facts.results
+    if facts.record.get("test"):
+        yield test_title(facts.record)
+        yield ""
+        yield from table(*test_table(facts.record))
+        yield ""
     if not results:
         yield "Unknown: the run was not evaluated (`make evaluate`)."
         return
@@ -118,6 +123,11 @@ def _notes(results: Json) -> Iterator[str]:
     overlap = results.get("overlap") or {}
     shown = ", ".join(f"{k}: {v['overlapping']} of {v['n']}" for k, v in overlap.items())
     yield f"- Items that overlap with the training data: {shown or 'unknown, not measured'}."
+    few_shot = results.get("few_shot", {})
+    if few_shot.get("k"):
+        yield f"- {few_shot['k']} solved examples of the same set stand before each question."
+    if few_shot.get("note"):
+        yield f"- Note: {few_shot['note']}."
     if overlap and results.get("overlap_unknown"):
         yield f"- Not compared with the training data: {', '.join(results['overlap_unknown'])}."
     unreadable = [

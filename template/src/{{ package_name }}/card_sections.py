@@ -38,7 +38,11 @@ MEASURED = {
     "fabricated_citations": "citations that do not exist",
     "unsupported": "answers that a given passage does not support",
 }
-LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora")
+LORA = (
+    *("preset", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),
+    *("use_rslora", "init_lora_weights"),
+)
+ROUNDED = {"nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"}  # model.quantisation -> in words
 # Of the trainer's arguments: those that no reader needs.
 UNSHOWN = {"disable_tqdm", "report_to", "dataset_kwargs", "use_cpu", "dataloader_pin_memory"}
 UNSHOWN |= {"data_seed", "include_num_input_tokens_seen", "save_steps", "save_strategy"}
@@ -100,6 +104,10 @@ def data(facts: Facts) -> Iterator[str]:
         if report.get("languages"):
             yield f"- Languages of the rows: {_counts(report['languages'])}."
         yield f"- Personal data replaced before training: {_counts(report['pii']) or 'none found'}."
+        if images := report.get("images"):
+            count = f"{images['images']} images in {images['rows']} rows"
+            yield f"- **{count} were not scrubbed**: that none shows an identifier is the word of"
+            yield "  whoever prepared the data."
     yield from _scrubbing(facts)
     lengths = facts.record["data"].get("train", {})
     if lengths:
@@ -191,8 +199,14 @@ def training(facts: Facts) -> Iterator[str]:
         yield f"- Trained parameters: {record['trainable_parameters']:,} ({share:.2%} of"
         yield f"  {record['parameters']:,})."
     if TECHNIQUES[record["technique"]].quantised:
-        yield "- The adapter was trained beside base weights rounded to 4 bit (NF4) and merged into"
+        bits = ROUNDED[record["config"]["model"].get("quantisation", "nf4")]
+        yield f"- The adapter was trained beside base weights rounded to {bits} and merged into"
         yield "  these rounded weights: this model is the one that was validated."
+        again = record.get("requantised", {})
+        if "loss" in again:
+            yield f"- Loaded with weights rounded to {bits} again, its loss on {again['examples']}"
+            yield f"  validation examples is {again['loss']:.4f}, {again['difference']:+.4f}"
+            yield "  against the model that was trained."
     if record.get("best_metric") is not None:
         name = record["config"]["train"]["metric_for_best_model"]
         yield f"- Best checkpoint: step {record['best_step']}, {name} {record['best_metric']:.4f}"
@@ -218,9 +232,10 @@ def _hyperparameters(record: dict[str, Any]) -> Iterator[list[str]]:
             where = "planned" if planned else sources.get(f"train.{name}", "default")
             yield [f"train.{name}", str(value), where]
     if TECHNIQUES[record["technique"]].low_rank:
+        lora = record["config"]["lora"]
         for name in LORA:
-            value = record["config"]["lora"][name]
-            yield [f"lora.{name}", str(value), sources.get(f"lora.{name}", "default")]
+            if name in lora:  # older versions had fewer
+                yield [f"lora.{name}", str(lora[name]), sources.get(f"lora.{name}", "default")]
 
 
 def hardware(facts: Facts) -> Iterator[str]:

@@ -5,15 +5,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import shapes
+from .adapters import check_start
+from .arguments import OPTIONS
 from .config import Config
+from .data_loader import label_names
 from .errors import Problem, UserError
 from .licences import use_warnings
 from .manifest import recognizer_files, scrub_policy
 from .metrics import METRICS
+from .model_source import find_installed
+from .objectives import OBJECTIVES
 from .packs import load_packs
 from .planning import require_fit, resolve_plan
 from .preparation import survey
 from .quantised import require_quantisation
+from .training import training_of
 
 # Setting -> range outside which a run rarely succeeds (lowest, highest). The common advice of
 # the LoRA and QLoRA papers (arXiv 2106.09685, 2305.14314) and of the Hugging Face course.
@@ -39,7 +45,7 @@ def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
     """
     problems: list[Problem] = []
     warnings = [*_goal(config, problems), *_unusual(config), *use_warnings(config)]
-    for step in (_packs, _evaluation, _scrubber, _data, _tracker, _plan):
+    for step in (_packs, _evaluation, _scrubber, _data, _tracker, _plan, _start, _objective):
         try:
             say(step(config))
         except UserError as error:
@@ -67,6 +73,23 @@ def _goal(config: Config, problems: list[Problem]) -> Iterator[str]:
         known = [row.id for pack in load_packs(config) for row in pack.eval_sets]
         if goal.eval_set not in known:
             problems.append(Problem("goal.eval_set", "no such evaluation set", ", ".join(known)))
+
+
+def _start(config: Config) -> str:
+    source = find_installed(config)
+    if not config.model.adapter:
+        return "start    a new model or adapter"
+    if source is None:
+        return f"start    {config.model.adapter}; its base is not on this disk yet"
+    start = check_start(config, source.name, source.path, label_names(config))
+    return f"start    {start['adapter']}, which belongs to this base"
+
+
+def _objective(config: Config) -> str:
+    row = OBJECTIVES[config.objective]
+    OPTIONS[row.options](config)  # settings that only its trainer reads
+    training_of(row).check(config)
+    return f"learns   {row.title}"
 
 
 def _unusual(config: Config) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from .batches import by_length
 from .errors import Problem, UserError
 from .items import Item
+from .plain_tokens import tokenise_plain
 
 
 def classify(
@@ -77,11 +78,13 @@ def _encode(tokenizer: Any, item: Item, limit: int) -> tuple[dict[str, list[int]
     """Return the inputs of one item, and how many tokens of its text are left out."""
     text = item.context or item.question
     pair = item.question if item.type == "nli" and item.context else None
-    whole = len(tokenizer(text, pair).input_ids)
+    whole = len(tokenise_plain(tokenizer, text, pair).input_ids)
     if whole <= limit:
-        return dict(tokenizer(text, pair)), 0
-    tokens = tokenizer(text, add_special_tokens=False).input_ids
+        return dict(tokenise_plain(tokenizer, text, pair)), 0
+    tokens = tokenise_plain(tokenizer, text, add_special_tokens=False).input_ids
     rest = tokenizer.decode(tokens[min(whole - limit, len(tokens)) :])
     # Decoded text may read as a few tokens more; the tokenizer cuts those.
-    encoded = dict(tokenizer(rest, pair, truncation="longest_first", max_length=limit))
+    encoded = dict(
+        tokenise_plain(tokenizer, rest, pair, truncation="longest_first", max_length=limit)
+    )
     return encoded, whole - len(encoded["input_ids"])

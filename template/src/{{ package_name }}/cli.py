@@ -72,6 +72,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> int:
     values of the data into it. File, line and type of the exception are printed.
     """
     _share_cores()
+    if not sys.stderr.isatty():  # a log file has no use for the progress bars of datasets
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     try:
         return main(sys.argv[1:]) or EXIT_DONE
     except UserError as error:

@@ -5,6 +5,7 @@ Everything wrong with it is reported at once, before any heavy library is loaded
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,10 +16,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
+from .combinations import why_not
 from .errors import Problem, UserError
 from .formats import FORMATS
 from .objectives import OBJECTIVES, check_combination
-from .settings import Section, Settings
+from .settings import Settings
+from .settings_base import Section
 from .splits import split_problems
 from .techniques import TECHNIQUES
 from .utils import write_text
@@ -116,6 +119,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         raise UserError(problems + _translate(error, sources)) from None
     problems += _check_format(config)
+    if config.technique != "auto":
+        reason = why_not(OBJECTIVES[config.objective], TECHNIQUES[config.technique])
+        problems += [Problem("technique", reason, ", ".join(_fitting(config)))] if reason else []
     problems += split_problems(config.data.split.model_dump(), config.data.time_column)
     if problems:
         raise UserError(problems)
@@ -123,7 +129,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if problems := list(_mixed_folders(config)):
         raise UserError(problems)
     config._source = {name: _source_of(name, sources) for name, _ in leaves(config)}
+    for name in _left_to_preset(values) if config.lora.preset != "default" else ():
+        config._source[name] += f", preset {config.lora.preset}"
     return config
+
+
+def _left_to_preset(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings of low-rank adapters that the user left to the preset."""
+    for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"):
+        if (values.get("lora") or {}).get(name, "auto") == "auto":
+            yield f"lora.{name}"
 
 
 def _mixed_folders(config: Config) -> Iterator[Problem]:
@@ -174,6 +189,12 @@ def _check_format(config: Config) -> list[Problem]:
     except UserError as error:
         return error.problems
     return []
+
+
+def _fitting(config: Config) -> list[str]:
+    """Return the techniques that can train the objective."""
+    objective = OBJECTIVES[config.objective]
+    return [name for name, row in TECHNIQUES.items() if not why_not(objective, row)]
 
 
 def _close(name: str, allowed: Sequence[str]) -> str:
@@ -262,37 +283,66 @@ def _translate(error: ValidationError, sources: Mapping[str, str]) -> list[Probl
     for item in error.errors(include_url=False, include_input=False):
         location = [str(part) for part in item["loc"]]
         name, schema = _setting(location)
-        place = sources.get(name) or sources.get(".".join(location[:1]), "")
+        place = _place(location, sources)
         suffix = f" ({place})" if place else ""
         if item["type"] == "extra_forbidden":
-            name = ".".join(location)
-            suffix = f" ({sources[name]})" if name in sources else ""
+            name = _dotted(location)
             problem = Problem(name, f"no such setting{_near(location)}{suffix}")
         elif item["type"] == "value_error":
             found, _, allowed = item["msg"].removeprefix("Value error, ").partition("|")
             problem = Problem(name, found + suffix, allowed)
         else:
-            problem = Problem(name, f"the value does not fit{suffix}", _describe(schema))
+            found = FAULTS.get(item["type"], "the value does not fit")
+            problem = Problem(name, f"{found}{suffix}", _describe(schema))
         problems.setdefault(name, problem)
     return list(problems.values())
 
 
 def _setting(location: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Cut pydantic's location down to the setting, and return its JSON Schema."""
+    """Cut pydantic's location down to the setting, and return its JSON Schema.
+
+    What a list or a block of free names holds counts as a setting: `data.mixture[0].weight`.
+    """
     schema = Config.model_json_schema()
     definitions, node, names = schema["$defs"], schema, []
+    if location[-1:] == ["[key]"]:  # a name that is no text: the block is wrong
+        location = location[:-2]
     for part in location:
-        properties = node.get("properties")
-        if properties is None or part not in properties:
+        inner = _inner(node, part)
+        if inner is None:
             break
         names.append(part)
-        node = properties[part]
+        node = inner
         for option in (node, *node.get("anyOf", [])):  # a block that may be null
             if "$ref" in option:
                 node = definitions[option["$ref"].split("/")[-1]]
-    return ".".join(names), node
+    return _dotted(names), node
 
 
+def _inner(node: Mapping[str, Any], part: str) -> dict[str, Any] | None:
+    """Return the JSON Schema of a part of a value, None where the value has no such part."""
+    free = node.get("additionalProperties") or None  # false: no free names
+    found = node.get("items") if part.isdecimal() else node.get("properties", {}).get(part, free)
+    return found if isinstance(found, dict) else None
+
+
+def _dotted(location: Sequence[str]) -> str:
+    """Return the name of a place, with the items of a list counted from 0 in brackets."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location))
+
+
+def _place(location: Sequence[str], sources: Mapping[str, str]) -> str:
+    """Return where the innermost block was written that holds the place; "" where nowhere.
+
+    A block of the command line replaces what the file says about anything in it.
+    """
+    blocks = [".".join(location[:end]) for end in range(len(location), 0, -1)]
+    found = [sources[block] for block in blocks if block in sources]
+    return "command line" if "command line" in found else "".join(found[:1])
+
+
+# pydantic's types of errors that can be said better than that a value does not fit.
+FAULTS = {"missing": "it is missing", "finite_number": "no finite number"}
 KINDS = {
     "integer": "a whole number",
     "number": "a number",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fields import Fields, RowError
+from .images import MARK, image_path
 from .json_rows import json_type
 from .records import Message
 
@@ -221,6 +222,9 @@ def _part(fields: Fields, part: Any, place: str, role: str) -> Turn:
         if name not in part:
             raise RowError(f"{place}.text", "missing")
         return Turn(role, fields.clean(part[name], f"{place}.{name}"), place)
+    if OTHER_PARTS.get(kind) == "image" and role == "user" and (path := image_path(part)):
+        fields.images.append(path)
+        return Turn(role, MARK, place)
     if kind == "tool_use" and role == "assistant":
         call = {"name": part.get("name"), "arguments": part.get("input")}
         return Turn("assistant", _calls(fields, call, place)[0], place, tool=True)

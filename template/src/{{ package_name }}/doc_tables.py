@@ -22,40 +22,16 @@ from .formats import FORMATS
 from .gates import GATES
 from .guidance import GUIDANCE
 from .metrics import METRICS
-from .objectives import OBJECTIVES
 from .packs import FOLDER
 from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smallest_card
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
-from .settings import Section
-from .techniques import TECHNIQUES
+from .settings_base import Section
+from .technique_tables import TABLES as TECHNIQUE_TABLES
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def techniques() -> str:
-    """One line per technique."""
-    header = ["technique", "trains", "merges into plain weights", "when"]
-    rows = [
-        [f"`{row.name}`", row.trainable, "yes" if row.mergeable else "no", row.doc]
-        for row in TECHNIQUES.values()
-    ]
-    return markdown_table(header, rows)
-
-
-def objectives() -> str:
-    """One line per objective, with the formats it can read."""
-    rows = [
-        [
-            f"`{row.name}`",
-            row.doc,
-            ", ".join(f"`{name}`" for name, other in FORMATS.items() if other.kind in row.reads),
-        ]
-        for row in OBJECTIVES.values()
-    ]
-    return markdown_table(["objective", "what it learns", "formats"], rows)
 
 
 def formats() -> str:
@@ -172,7 +148,7 @@ def memory() -> str:
     cards = (8, 12, 16, 24, 48, 80)
     rows = []
     for model_id, model in shapes.table("models").items():
-        if "head" in model:  # no objective trains it yet
+        if "head" in model:  # the table is of sft, which does not train it
             continue
         cells = [model["title"], f"{model['params'] / 1e9:.2g}B"]
         length = min(2048, model["context"])
@@ -220,8 +196,6 @@ def size_classes() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
-        techniques,
-        objectives,
         formats,
         containers,
         cleaning,
@@ -238,8 +212,7 @@ TABLES: dict[str, Callable[[], str]] = {
         size_classes,
     )
 }
-
-
+TABLES |= TECHNIQUE_TABLES
 # A page of a pack shows the benchmarks of that pack alone: `benchmarks_medical`.
 TABLES |= {
     f"benchmarks_{path.parent.name}": partial(benchmarks, path)

@@ -193,6 +193,14 @@ def reply_text(data: bytes) -> str:
         raise MalformedReply from None
 
 
+def reply_ended(data: bytes) -> bool:
+    """Return whether a chat completion came to its end, rather than to the limit of its length."""
+    try:
+        return bool(json.loads(data)["choices"][0].get("finish_reason") != "length")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return True  # reply_text says what is wrong with it
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -18,14 +18,21 @@ from .benchmarks import load_benchmarks
 from .comparison import GUARD_SETS, POOLED, Compared, adjust, compare, judge_goal, pool
 from .config import Config
 from .data_loader import system_prompt
+from .devices import detect_device
 from .errors import Problem, UserError
 from .eval_sets import GUARD, SKILL, Task, load_tasks
+from .few_shot import mismatch, shown_items
 from .gates import gate_thresholds, judge_gates
+from .heads import HEADS
 from .held_out import held_out_records, held_out_row, validation_loss
 from .items import TEXT
 from .judge import open_judge
 from .measuring import Measured, measure
-from .model_wrapper import LoadedModel, detect_device, load_base, load_tuned, resolve_model
+from .model_access import MASKED
+from .model_readers import base_kind
+from .model_source import resolve_model
+from .model_wrapper import load_base, load_tuned
+from .objectives import OBJECTIVES
 from .records import Record
 from .report import RESULTS, data_report
 from .runs import RECORD, require_same_base
@@ -52,6 +59,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     """
     tasks, thresholds = _checked(config)
     require_same_base(config, run_dir)
+    _require_answers(config, run_dir)
     data = _data_of(config, run_dir)
     records = held_out_records(config) if data else []
     precision = evaluation_precision(config, run_dir)
@@ -62,6 +70,7 @@ def evaluate(config: Config, run_dir: Path, progress: bool = True) -> dict[str, 
     with timed(asked.seconds, "statistics"):
         results = _results(config, tasks, base, tuned, baselines)
     results |= {
+        "few_shot": few_shot_facts(config, run_dir, tasks),
         "validation": validation_loss(run_dir),
         **_overlap(data, tasks),
         "benchmarks": [one.facts() for one in load_benchmarks(config)],
@@ -84,6 +93,7 @@ def check_run(config: Config, run_dir: Path) -> list[str]:
     """
     tasks, _ = _checked(config)
     require_same_base(config, run_dir)
+    _require_answers(config, run_dir)
     sets = ", ".join(f"{task.name} ({len(task.items)})" for task in tasks)
     precision = evaluation_precision(config, run_dir)
     source = resolve_model(config, fetch=False)
@@ -91,6 +101,8 @@ def check_run(config: Config, run_dir: Path) -> list[str]:
         f"answer {sum(len(task.items) for task in tasks)} items in {precision}: {sets}",
         f"compare {run_dir} with {source.name} ({source.origin}: {source.note})",
     ]
+    few_shot = few_shot_facts(config, run_dir, tasks)
+    lines += [f"warning: {few_shot['note']}"] if few_shot["note"] else []
     kinds = ", ".join(setting.kind for setting in config.eval.baselines)
     lines += [f"compare with further baselines: {kinds}"] if kinds else []
     return [*lines, f"write {RESULTS}, {ITEMS}, the card and the plot into {run_dir}"]
@@ -106,20 +118,13 @@ def evaluation_precision(config: Config, run_dir: Path) -> str:
     return "bf16" if detect_device().bf16 else "fp32"
 
 
-def load_run(config: Config, run_dir: Path, precision: str) -> LoadedModel:
-    """Load the tuned model of a run: its merged weights, or its adapter on the base.
-
-    The adapter lies in the folder `adapter`, or is all that the run's own folder holds.
-    """
-    bare = (run_dir / "adapter_config.json").is_file() and not (run_dir / "config.json").is_file()
-    adapter = run_dir if bare else run_dir / "adapter"
-    if not bare and (any(run_dir.glob("*.safetensors")) or not adapter.is_dir()):
-        return load_tuned(run_dir, precision)
-    from peft import PeftModel
-
-    loaded = load_base(config, precision)
-    loaded.model = PeftModel.from_pretrained(loaded.model, adapter).eval()
-    return loaded
+def few_shot_facts(config: Config, run_dir: Path, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return how many solved examples stand before each question, here and in training."""
+    record = run_dir / RECORD
+    trained = read_json(record).get("config", {}).get("few_shot_k") if record.is_file() else None
+    _, left_out = shown_items(tasks, config.few_shot_k)
+    note = mismatch(config.few_shot_k, trained)
+    return {"k": config.few_shot_k, "trained": trained, "left_out": left_out, "note": note}
 
 
 def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
@@ -145,6 +150,33 @@ def _checked(config: Config) -> tuple[list[Task], dict[str, tuple[float, str]]]:
     return tasks, thresholds
 
 
+def why_not_asked(config: Config, run_dir: Path) -> Problem | None:
+    """Return why evaluation sets cannot ask a run or its base, and which scores it has instead."""
+    record = run_dir / RECORD
+    name = read_json(record).get("objective") if record.is_file() else None
+    if name not in OBJECTIVES:
+        return None  # bare weights: what they are shows when they are loaded
+    head = HEADS[OBJECTIVES[name].head]
+    source = resolve_model(config, fetch=False)
+    found = ""
+    if not head.generates and name != "classify":
+        found = f"objective `{name}` gives {head.doc}, which no evaluation set asks for"
+    elif not head.generates and base_kind(source, config.model) == MASKED:
+        found = "the base is an encoder without a head for these labels: it has no answers"
+    fix = "see the scores of the run's own test split: make report, or `test` in " + RECORD
+    return Problem(str(run_dir), found, fix=fix) if found else None
+
+
+def _require_answers(config: Config, run_dir: Path) -> None:
+    """Refuse a run that evaluation sets cannot ask.
+
+    Raises:
+        UserError: points to the scores that the run has of its own test split.
+    """
+    if problem := why_not_asked(config, run_dir):
+        raise UserError(problem)
+
+
 def base_contender(asked: Asked) -> Contender:
     """Return the base model, not loaded yet; its answers are kept."""
     identity = fingerprint(resolve_model(asked.config).path)
@@ -164,7 +196,7 @@ def _measure_base(
 def _measure_tuned(
     asked: Asked, run_dir: Path, tasks: Sequence[Task], records: Sequence[Record]
 ) -> Measured:
-    tuned = Contender(TUNED, lambda: load_run(asked.config, run_dir, asked.precision))
+    tuned = Contender(TUNED, lambda: load_tuned(run_dir, asked.precision, asked.config))
     measured = measure(asked, tuned, tasks, records)
     _require_scored(measured, tasks)
     return measured

@@ -13,6 +13,8 @@ from .errors import Problem, UserError
 from .fields import MISSING, Fields, RowError, lookup
 from .formats import FORMATS, Format, choose_format, unused_columns
 from .hub import PREFIX, fetch_dataset
+from .images import COLUMNS as IMAGE_COLUMNS
+from .images import SUFFIXES, content_hash
 from .json_rows import json_type
 from .keys import Keys
 from .layouts import LONGEST_LABEL
@@ -28,7 +30,7 @@ from .readers import (
     find_files,
 )
 from .records import Record, canonical, effective_policy
-from .settings import Data
+from .settings_data import Data
 
 SAMPLE_ROWS = 200
 OVER_CHARACTERS = "over max_characters"
@@ -56,6 +58,7 @@ class Verdict(NamedTuple):
         column: Where the reason lies.
         reason: Why the row is no record.
         filtered: The row is sound, and left out by a setting.
+        images: How many images belong to it.
     """
 
     key: bytes = b""
@@ -63,12 +66,20 @@ class Verdict(NamedTuple):
     column: str = ""
     reason: str = ""
     filtered: bool = False
+    images: int = 0
 
 
 class Examiner:
     """Turns raw rows into records. Equal rows give equal verdicts, in every process."""
 
-    def __init__(self, data: Data, layout: str | None, keys: Keys, canaries: frozenset[str]):
+    def __init__(
+        self,
+        data: Data,
+        layout: str | None,
+        keys: Keys,
+        canaries: frozenset[str],
+        folder: Path,
+    ) -> None:
         """Keep the settings.
 
         Args:
@@ -76,11 +87,13 @@ class Examiner:
             layout: Name of the format; None: not one row could be read.
             keys: Of the project.
             canaries: Marks of evaluation items, in lower case.
+            folder: That paths of images are relative to.
         """
         self._data = data
         self._format = None if layout is None else FORMATS[layout]
         self._keys = keys
         self._canaries = canaries
+        self._folder = folder
 
     def examine(self, row: RawRow) -> Verdict:
         """Return the keys of a row, or why it is no record."""
@@ -94,11 +107,13 @@ class Examiner:
         too_long = sum(map(len, record.texts())) > self._data.max_characters
         if too_long and not is_cut(self._data, record.kind):
             return Verdict(reason=OVER_CHARACTERS, filtered=True)
-        return Verdict(self.key(record), self._keys.prompt(record)[:16])
+        images = len(record.images)
+        return Verdict(self.key(record), self._keys.prompt(record)[:16], images=images)
 
     def key(self, record: Record) -> bytes:
         """Return the key of a record, 16 bytes: equal keys are exact duplicates."""
         # Group and day are not part of it: one text under two groups is one text.
+        # An image is known by its content, under whatever name it lies.
         return self._keys.row(replace(record, group=None, day=None))[:16]
 
     def place(self, record: Record) -> bytes:
@@ -119,7 +134,11 @@ class Examiner:
         assert self._format is not None, "a readable row has decided the format"
         fields = Fields(value, self._data.columns)
         record = self._format.convert(fields)
-        return replace(record, group=self._group(value), day=self._day(value)), fields.converted
+        images = self._image_keys(record, fields)
+        # One image stays in one split, whatever is asked about it.
+        group = self._group(value) or (images[0] if images else None)
+        day = self._day(value)
+        return replace(record, group=group, day=day, image_keys=images), fields.converted
 
     def strata(self, row: RawRow, record: Record) -> tuple[str, ...]:
         """Return the classes whose shares are compared between the splits.
@@ -140,6 +159,13 @@ class Examiner:
             return True
         value = _readable(row)
         return all(_column(value, name) in allowed for name, allowed in self._data.where.items())
+
+    def _image_keys(self, record: Record, fields: Fields) -> tuple[str, ...]:
+        if not record.images:
+            return ()
+        column = fields.column(next((c for c in IMAGE_COLUMNS if fields.has(c)), "images"))
+        hashes = [content_hash(self._folder, name, column) for name in record.images]
+        return tuple(self._keys.image(one).hex() for one in hashes)
 
     def _group(self, value: dict[str, Any] | str) -> str | None:
         name = self._data.group_by
@@ -187,11 +213,10 @@ def open_source(config: Config) -> Source:
     """
     data, raw = config.data, _fetched(config)
     paths, others = find_files(raw)
+    pictures = [path for path in others if path.suffix.lower() in SUFFIXES and path.is_file()]
+    others = [path for path in others if path not in set(pictures)]
     known = ", ".join(CONTAINERS)
-    problems = [
-        Problem(shown_name(config, path), f"unknown kind of file `{path.suffix}`", known)
-        for path in others
-    ]
+    problems = [_unknown(config, path) for path in others]
     if not raw.exists():
         fix = "put your data there, or set data.raw"
         problems.append(Problem(data.raw, "no such file or folder", fix=fix))
@@ -208,15 +233,38 @@ def open_source(config: Config) -> Source:
             sample += islice(readable, max(1, SAMPLE_ROWS // len(files)))
         except UserError as error:
             problems += error.problems
+    if not problems and sample:
+        chosen, reason = choose_format(data.format, sample, data.columns, data.raw)
+        if not _name_images(sample, chosen, data):
+            problems += [_unknown(config, path) for path in pictures]
     if problems:
         raise UserError(problems)
     if not sample:
         return Source(files, infos, None, "not one row could be read", [])
-    chosen, reason = choose_format(data.format, sample, data.columns, data.raw)
     check_combination(config.objective, chosen)
     named = {data.group_by, data.time_column, data.stratify_by, *data.where}
     unused = unused_columns(sample, chosen, data.columns, named)
     return Source(files, infos, chosen, reason, unused)
+
+
+def _unknown(config: Config, path: Path) -> Problem:
+    known = ", ".join(CONTAINERS)
+    return Problem(shown_name(config, path), f"unknown kind of file `{path.suffix}`", known)
+
+
+def _name_images(rows: list[dict[str, Any] | str], chosen: Format, data: Data) -> bool:
+    """Say whether some of the rows name images, in a column or in a turn."""
+    if not {*IMAGE_COLUMNS} & {*chosen.fields()}:
+        return False
+    for row in rows:
+        fields = Fields(row, data.columns)
+        try:
+            if chosen.convert(fields).images:
+                return True
+        except RowError:
+            if fields.images or any(fields.has(name) for name in IMAGE_COLUMNS):
+                return True
+    return False
 
 
 def _fetched(config: Config) -> Path:

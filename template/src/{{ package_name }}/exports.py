@@ -209,4 +209,8 @@ def _records(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip():
-                yield Record.from_json(json.loads(line))
+                record = Record.from_json(json.loads(line))
+                if record.image_keys:
+                    found = "its records have images, of which prepared files hold no names"
+                    raise UserError(Problem(path.name, found, "records of text"))
+                yield record

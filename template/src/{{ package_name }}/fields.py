@@ -69,12 +69,14 @@ class Fields:
 
     Attributes:
         converted: What was changed to fit (line ends, numbers to text, ...) and how often.
+        images: Paths of images that stood among the parts of turns, in their order.
     """
 
     def __init__(self, row: dict[str, Any] | str, columns: Columns) -> None:
         self._row = {"text": row} if isinstance(row, str) else row
         self._columns = columns
         self.converted: Counter[str] = Counter()
+        self.images: list[str] = []
 
     def column(self, name: str) -> str:
         """Return what a field is called in the user's file."""

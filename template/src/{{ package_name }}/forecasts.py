@@ -8,13 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import footprint, hardware, shapes
+from . import footprint, hardware, shapes, small_techniques
 from .config import Config, load_config
+from .devices import Device
 from .errors import Problem, UserError
 from .footprint import OPTIMISERS, Run
 from .hardware import Plan
-from .model_wrapper import Device
-from .planning import configured_device, make_plan, planned_model, planned_shape, training_size
+from .planning import (
+    configured_device,
+    make_plan,
+    planned_model,
+    planned_shape,
+    planned_targets,
+    training_size,
+)
 
 RUNS = Path("runs/memory.csv")
 COLUMNS = (
@@ -34,7 +41,6 @@ SHORT = {
 
 def planned_run(config: Config, plan: Plan, device: Device) -> Run:
     """Return the run of a plan as the closed form and the simulation see it."""
-    targets = config.lora.lora_target_modules
     return Run(
         planned_shape(config),
         plan.technique,
@@ -48,7 +54,7 @@ def planned_run(config: Config, plan: Plan, device: Device) -> Run:
         plan.chunked_loss,
         device.kind != "cpu",
         lora_r=config.lora.lora_r,
-        lora_targets=() if isinstance(targets, str) else tuple(targets),
+        lora_targets=planned_targets(config),
         lora_dropout=config.lora.lora_dropout,
     )
 
@@ -63,6 +69,9 @@ def simulated(run: Run) -> str:
     from .simulation import CLASSES, simulated_peak_gib
 
     shape, problems = run.shape, []
+    if run.objective_class == "distilled":
+        fix = "simulate objective=sft and add the teacher of the plan"
+        problems.append(Problem("--simulate", "a run with a teacher", fix=fix))
     if footprint.TECHNIQUES[run.technique].base_bytes:
         fix = "simulate technique=lora; a 4-bit weight takes 0.516 bytes instead of 2"
         problems.append(Problem("--simulate", f"technique {run.technique}", fix=fix))
@@ -91,20 +100,19 @@ def simulated(run: Run) -> str:
 def grid(config: Config) -> str:
     """Return GiB needed by each technique on each device of devices.toml; `no`: does not fit."""
     rows, (model, params) = [], planned_model(config)
-    targets = config.lora.lora_target_modules
     planned_shape(config)  # an unknown model is named as such
     for name, device in shapes.table("devices").items():
         cells = [f"{name:9} {device['memory_gb']:4.0f} GB"]
         for technique in footprint.TECHNIQUES:
             plan = hardware.plan(
                 model, config.objective, technique, None, 1, config.train.max_length,
-                device=name, params=params, micro_batch=1, checkpointing=True,
-                lora_r=config.lora.lora_r, lora_dropout=config.lora.lora_dropout,
-                lora_targets=() if isinstance(targets, str) else targets,
+                device=name, params=params, micro_batch=1,
+                checkpointing=small_techniques.checkpointed(technique), lora_r=config.lora.lora_r,
+                lora_dropout=config.lora.lora_dropout, lora_targets=planned_targets(config),
             )  # fmt: skip
-            cells.append(f"{plan.need_gib:8.1f}" if plan.fits else "no".rjust(8))
+            cells.append((f"{plan.need_gib:.1f}" if plan.fits else "no").rjust(len(technique) + 2))
         rows.append("".join(cells))
-    head = " " * 17 + "".join(name.rjust(8) for name in footprint.TECHNIQUES)
+    head = " " * 17 + "".join(f"  {name}" for name in footprint.TECHNIQUES)
     return "\n".join(
         [f"GiB at {config.train.max_length} tokens, micro batch 1, one card", head, *rows]
     )

@@ -9,6 +9,7 @@ from . import layouts
 from .errors import Problem, UserError
 from .fields import Columns, Fields, names_of, steps
 from .fields import RowError as RowError
+from .images import COLUMNS
 from .records import Record
 from .transcripts import has_roles
 
@@ -16,11 +17,12 @@ OR = " or "
 LONGEST_ANSWER = 100  # characters of a final answer that `auto` takes for verifiable
 # Column names that may be shown: others could be data, as in a csv without a header.
 _NAMES = """
-answer answers category chosen completion content context conversation conversations data date
-description dialogue document grounded group history id input instruction instructions kind label
-labels language message messages metadata name ner_tags output outputs prompt prompts query
-question reference rejected response responses role score sentence source split subject summary
-system tag tags target task text timestamp title tokens tools topic type url user value
+answer answers caption category chosen completion content context conversation conversations data
+date description dialogue document grounded group history id image images input instruction
+instructions kind label labels language message messages metadata name ner_tags output outputs
+prompt prompts query question reference rejected response responses role score sentence source
+split subject summary system tag tags target task text timestamp title tokens tools topic type url
+user value
 """
 KNOWN_NAMES = frozenset(_NAMES.split())
 MADE = re.compile(r"column_\d+")  # of a csv without a header
@@ -112,7 +114,7 @@ ROWS = (
         name="messages",
         kind="messages",
         required=("messages",),
-        optional=("system", "tools"),
+        optional=("system", "tools", *COLUMNS),
         convert=layouts.messages,
         doc="OpenAI's list of turns: `role`, `content` (text or text parts), tool calls.",
         looks_like=_is_messages,
@@ -121,7 +123,7 @@ ROWS = (
         name="anthropic",
         kind="messages",
         required=("messages",),
-        optional=("system", "tools"),
+        optional=("system", "tools", *COLUMNS),
         convert=layouts.messages,
         doc="Anthropic's list of turns: content blocks, the system prompt in its own column.",
         looks_like=_is_anthropic,
@@ -131,7 +133,7 @@ ROWS = (
         name="sharegpt",
         kind="messages",
         required=("conversations",),
-        optional=("system", "tools"),
+        optional=("system", "tools", *COLUMNS),
         convert=layouts.sharegpt,
         doc="A list of turns, each with `from` (human, gpt, function_call, ...) and `value`.",
         looks_like=lambda fields: not (_is_rated(fields) or _is_pair(fields)),
@@ -140,7 +142,7 @@ ROWS = (
         name="alpaca",
         kind="messages",
         required=("instruction", "output"),
-        optional=("input", "system", "history"),
+        optional=("input", "system", "history", *COLUMNS),
         convert=layouts.alpaca,
         doc="An instruction, an optional input that it refers to, and the answer.",
     ),
@@ -148,7 +150,7 @@ ROWS = (
         name="prompt_completion",
         kind="messages",
         required=("prompt", "completion"),
-        optional=("system", "tools"),
+        optional=("system", "tools", *COLUMNS),
         convert=layouts.prompt_completion,
         doc="A prompt and the answer to it, each a text or a list of turns.",
         looks_like=lambda fields: not _is_rated(fields),
@@ -190,6 +192,16 @@ ROWS = (
         doc="A text with one or several class names, or tokens with one class name each.",
         looks_like=_is_labelled,
         sign="with labels of at most 100 characters",
+    ),
+    Format(
+        name="image_text",
+        kind="image_text",
+        required=("image", "text or caption"),
+        optional=(),
+        convert=layouts.image_text,
+        doc="The path of an image and a text that fits it.",
+        looks_like=lambda fields: isinstance(fields.get("image"), str),
+        sign="with a path",
     ),
     Format(
         name="text",
@@ -259,7 +271,7 @@ def detect(rows: Sequence[dict[str, Any] | str], columns: Columns, where: str) -
     best = max(ROWS, key=lambda row: len(fitting[row.name]))  # the first of equals
     count = len(fitting[best.name])
     if not rows or count * 2 < len(rows):
-        allowed = "; ".join(f"{row.name}: {_wanted(row)}" for row in ROWS)
+        allowed = "; ".join(f"{row.name}: {wanted(row)}" for row in ROWS)
         fix = "set data.format, and data.columns as {field of the format: column of your file}"
         raise UserError(Problem(where, f"no format fits; {show_columns(rows)}", allowed, fix))
     found = [_present(field, fitting[best.name][0]) for field in best.required]
@@ -267,7 +279,8 @@ def detect(rows: Sequence[dict[str, Any] | str], columns: Columns, where: str) -
     return best.name, f"{reason} {best.sign}".rstrip() + _advice(best, fitting[best.name])
 
 
-def _wanted(row: Format) -> str:
+def wanted(row: Format) -> str:
+    """Return the columns that every row of a format has, for a message."""
     return " + ".join(f"({field})" if OR in field else field for field in row.required)
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from .batches import by_length, left_pad, right_pad
 from .errors import Problem, UserError
-from .model_access import CLASSIFIER, SEQ2SEQ, context_length, is_prompt_learning, model_kind
+from .model_access import CAUSAL, SEQ2SEQ, context_length, is_prompt_learning, model_kind
 from .scoring import Advance
 
 # A model may reason although its template was told not to; a block without an end was cut off.
@@ -20,11 +20,12 @@ _REASONING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Answers in the order of the prompts."""
+    """Answers in the order of the prompts; `ended`: by a stop token, not by the limit."""
 
     texts: list[str]
     new_tokens: int
     seconds: float
+    ended: list[bool]
 
     @property
     def tokens_per_second(self) -> float:
@@ -72,8 +73,9 @@ def generate(
     max_new_tokens: int = 24,
     batch_size: int = 16,
     advance: Advance | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> Generated:
-    """Answer prompts (token ids) greedily, longest first.
+    """Answer prompts (token ids), longest first: greedily, or as `sampling` says.
 
     Prompts are padded on the left, and those that an encoder reads on the right. Vectors that
     prompt or prefix tuning puts in front must stay next to the prompt, so these prompts are
@@ -83,11 +85,11 @@ def generate(
     Raises:
         UserError: the model is a classifier, which writes no text.
     """
-    if model_kind(model) == CLASSIFIER:
+    if model_kind(model) not in (CAUSAL, SEQ2SEQ):
         fix = "leave sets with generated answers out of eval.sets"
         raise UserError(Problem("eval.sets", "a classifier is asked for texts", fix=fix))
-    options = settings(model, tokenizer, max_new_tokens)
-    texts = [""] * len(prompts)
+    options = settings(model, tokenizer, max_new_tokens, **(sampling or {}))
+    texts, ended = [""] * len(prompts), [False] * len(prompts)
     reads_apart, equal = model_kind(model) == SEQ2SEQ, is_prompt_learning(model)
     pad = right_pad if reads_apart else left_pad
     lengths = [len(prompt) + max_new_tokens for prompt in prompts]
@@ -104,10 +106,11 @@ def generate(
         for i, tokens in zip(rows, output[:, known:].tolist(), strict=True):
             answer = _until_stop(tokens, options.eos_token_id or [])
             produced += len(answer)
+            ended[i] = len(answer) < len(tokens)
             texts[i] = without_reasoning(tokenizer.decode(answer, skip_special_tokens=True))
         if advance:
             advance(len(rows))
-    return Generated(texts, produced, time.perf_counter() - start)
+    return Generated(texts, produced, time.perf_counter() - start, ended)
 
 
 def without_reasoning(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .records import Record
 
-SOURCE = "guidance of this project's request"
+SOURCE = "a rule of thumb: docs/data.md"
 AUTO, GENERAL = "auto", "general"
 FEW_ROWS, FEW_SHARE = 10, 0.01
 SAMPLE_ROWS = 5_000
@@ -47,7 +47,7 @@ class Guidance:
     title: str
 
 
-# Numbers: SOURCE, in examples. For general use it names 50 to 100 as the least; 50 counts here.
+# In examples. Rules of thumb: common advice for general use is 50 to 100 at least; 50 counts here.
 ROWS = (
     Guidance(GENERAL, 50, (100, 1000), "fine-tuning in general"),
     Guidance("classification", 50, (200, 500), "classification"),
@@ -78,6 +78,7 @@ KIND_TASKS = {
     "preference": "style",
     "unpaired": "style",
     "text": "domain_adaptation",
+    "image_text": "generation",
 }
 
 

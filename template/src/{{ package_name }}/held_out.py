@@ -18,6 +18,7 @@ from .errors import UserError
 from .metrics import METRICS, Outcome
 from .model_wrapper import LoadedModel
 from .objectives import IGNORED
+from .plain_tokens import encode_plain
 from .records import Message, Record
 from .run_log import LOG_NAME, read_log
 from .scoring import Advance
@@ -39,7 +40,8 @@ def held_out_records(config: Config) -> list[Record]:
         records = load_split(config, "test")
     except UserError:
         return []
-    usable = [record for record in records if record.text or _turns(record)]
+    texts = [record for record in records if not record.image_keys]  # no image is shown here
+    usable = [record for record in texts if record.text or _turns(record)]
     return usable[: config.eval.max_items]
 
 
@@ -122,6 +124,6 @@ def _turns(record: Record) -> tuple[Message, ...]:
 
 def _labelled(tokenizer: Any, record: Record, prompt: str, row: int) -> tuple[list[int], list[int]]:
     if record.text:
-        ids = tokenizer(record.text, add_special_tokens=False).input_ids
+        ids = encode_plain(tokenizer, record.text)
         return ids, ids
     return label_conversation(tokenizer, with_system(_turns(record), prompt), row)

@@ -139,16 +139,21 @@ def find_price(
 
     Args:
         device: name as the driver reports it.
-        price_per_hour: what the user says; it goes before prices.toml.
-        prices: rows as in prices.toml; None: those of the package.
+        price_per_hour: what the user says; it goes before every table.
+        prices: rows as in prices.toml, with the file they come from if that is not the package's
+            (planning.own_prices); None: those of the package.
     """
     if price_per_hour is not None:
         return Price(price_per_hour, price_per_hour, "--price-per-hour", "")
     rows = shapes.table("prices") if prices is None else prices
     row = rows.get(machines.find_device(device)[0])
     if row is None:
-        return f"prices.toml has no price of {device}; give --price-per-hour"
-    return Price(row["low"], row["high"], f"prices.toml, {row.get('as_of', 'undated')}", DOLLARS)
+        return (
+            f"no price of {device} in configs/prices.toml or prices.toml of the package; "
+            "give --price-per-hour"
+        )
+    source = f"{row.get('file', 'prices.toml of the package')}, {row.get('as_of', 'undated')}"
+    return Price(row["low"], row["high"], source, DOLLARS)
 
 
 def cost_per_1000(

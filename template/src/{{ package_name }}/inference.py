@@ -1,7 +1,8 @@
 """Questions to the tuned model, under the template and system prompt of its training."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,19 @@ from .config import Config
 from .data_loader import render_prompt, system_prompt, with_system
 from .errors import Problem, UserError
 from .generation import generate, settings
+from .model_access import SEQ2SEQ, model_kind
 from .model_wrapper import LoadedModel
 from .packs import load_packs
 from .records import Message
 
 QUIT = {"exit", "quit", ":q"}
+NONE = "none"  # adapter: the base as it is
 
 
 class Assistant:
     """A loaded model with the system prompt of the configuration."""
+
+    active = ""  # title of the adapter that answers, where there are several
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class Assistant:
         loaded: LoadedModel,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
+        adapters: Mapping[str, str] | None = None,
     ) -> None:
         """Keep the model ready.
 
@@ -33,8 +39,11 @@ class Assistant:
             loaded: model and tokenizer.
             max_new_tokens: longest answer.
             temperature: 0 answers greedily, higher values draw at random.
+            adapters: title -> name inside peft, where the model has several; the first is active.
         """
         self.loaded = loaded
+        self.adapters = dict(adapters or {})
+        self.active = next(iter(self.adapters), "")
         self.prompt = system_prompt(config)
         self.disclaimers = disclaimers(config)
         sampling: dict[str, Any] = {}
@@ -52,15 +61,18 @@ class Assistant:
         inputs = torch.tensor([ids], device=model.device)
         streamer = None
         if stream:
-            streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        with torch.inference_mode():
+            prompted = model_kind(model) != SEQ2SEQ  # the output repeats the prompt
+            streamer = TextStreamer(tokenizer, skip_prompt=prompted, skip_special_tokens=True)
+        with torch.inference_mode(), self._adapter():
             output = model.generate(
                 input_ids=inputs,
                 attention_mask=torch.ones_like(inputs),
                 generation_config=self.settings,
                 streamer=streamer,
             )
-        return tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True).strip()
+        # A decoder's output begins with its start token, that of a causal model with the prompt.
+        known = 1 if model_kind(model) == SEQ2SEQ else len(ids)
+        return tokenizer.decode(output[0, known:], skip_special_tokens=True).strip()
 
     def reply_all(self, prompts: Sequence[str], batch_size: int = 8) -> list[str]:
         """Answer independent prompts in batches, greedily."""
@@ -68,7 +80,28 @@ class Assistant:
         turns = [with_system([Message("user", prompt)], self.prompt) for prompt in prompts]
         ids = [render_prompt(tokenizer, messages) for messages in turns]
         limit = self.settings.max_new_tokens
-        return generate(self.loaded.model, tokenizer, ids, limit, batch_size).texts
+        with self._adapter():
+            return generate(self.loaded.model, tokenizer, ids, limit, batch_size).texts
+
+    def switch(self, title: str) -> None:
+        """Answer with another adapter from now on; `none` is the base as it is.
+
+        Raises:
+            UserError: no adapter of that title was loaded.
+        """
+        allowed = (*self.adapters, NONE) if self.adapters else ()
+        if title not in allowed:
+            fix = "start with --adapter NAME, once for each adapter"
+            raise UserError(Problem("adapter", "not loaded", ", ".join(allowed), fix))
+        if title != NONE:
+            self.loaded.model.set_adapter(self.adapters[title])
+        self.active = title
+
+    def _adapter(self) -> AbstractContextManager[Any]:
+        if self.active == NONE:
+            off: AbstractContextManager[Any] = self.loaded.model.disable_adapter()
+            return off
+        return nullcontext()
 
     def ask(self, question: str) -> str:
         """Print the answer to one question as it comes, and return it."""
@@ -77,6 +110,8 @@ class Assistant:
     def chat(self, ask: Callable[[str], str] = input) -> None:
         """Talk in the terminal until `exit` or the end of the input."""
         print("Type `exit` to leave, `new` to forget the conversation.")
+        if self.adapters:
+            print(f"`adapter NAME` switches: {', '.join((*self.adapters, NONE))}.")
         history: list[Message] = []
         while True:
             try:
@@ -87,9 +122,19 @@ class Assistant:
                 return
             if question == "new":
                 history.clear()
+            elif self.adapters and question.startswith("adapter "):
+                self._switch_aloud(question.removeprefix("adapter ").strip())
             elif question:
                 history.append(Message("user", question))
                 history.append(Message("assistant", self.reply(history, stream=True)))
+
+    def _switch_aloud(self, title: str) -> None:
+        try:
+            self.switch(title)
+        except UserError as error:
+            print(error)
+        else:
+            print(f"adapter: {title}")
 
 
 def disclaimers(config: Config) -> list[str]:
@@ -131,7 +176,7 @@ def _prompt_of(line: str) -> str | None:
     return found if isinstance(found, str) and found.strip() else None
 
 
-def answer_lines(answers: Sequence[str]) -> Iterator[str]:
+def answer_lines(answers: Sequence[Any]) -> Iterator[str]:
     """Yield JSON lines of answers. The prompts, which nobody scrubbed, are not repeated."""
     for number, text in enumerate(answers, start=1):
         yield json.dumps({"prompt_number": number, "answer": text}, ensure_ascii=False) + "\n"

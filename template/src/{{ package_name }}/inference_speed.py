@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .devices import detect_device
 from .generation import generate
-from .model_wrapper import LoadedModel, detect_device
+from .model_wrapper import LoadedModel
 
 PROMPTS = 3  # answers that are timed, after one that is not
 

@@ -82,6 +82,7 @@ class Item:
     cluster: str | None = None  # document that items share; they are drawn together
     tags: dict[str, Any] = field(default_factory=dict)
     known: tuple[str, ...] = ()  # citations that are real, from the pack's citations.yaml
+    shots: tuple[tuple[str, str], ...] = ()  # solved before it: what was asked, and the answer
     canary: str = ""  # marks the item; training data that holds it is refused
 
     @property
@@ -105,7 +106,8 @@ class Item:
     def as_dict(self) -> dict[str, Any]:
         """Return what a score depends on; its hash says whether a stored score still holds."""
         names = ("id", "type", "context", "question", "choices", "answer", "tolerance", "unit")
-        return {name: getattr(self, name) for name in names}
+        shots = {"shots": self.shots} if self.shots else {}
+        return {name: getattr(self, name) for name in names} | shots
 
 
 def load_items(path: Path, task: str, max_items: int | None = None) -> list[Item]:

@@ -47,6 +47,10 @@ class Keys:
         plain = [normalised(text) for text in record.prompt()]
         return self.digest("prompt", canonical(plain).encode())
 
+    def image(self, digest: bytes) -> bytes:
+        """Return the key of an image by the hash of its content."""
+        return self.digest("image", digest)
+
     def group(self, value: str) -> bytes:
         """Return the key of a group, for example of one patient."""
         return self.digest("group", value.encode("utf-8", "surrogatepass"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from .conversations import Turn, check_order, messages_of, read_turns, with_system
 from .fields import Fields, RowError
+from .images import image_names, placed
 from .json_rows import json_type
 from .records import Record
 from .transcripts import has_roles, paired_turns, transcript_turns
@@ -130,6 +131,15 @@ def labelled(fields: Fields) -> Record:
     return Record("labelled", tokens=tuple(words), labels=labels)
 
 
+def image_text(fields: Fields) -> Record:
+    """Convert an image and the text that fits it."""
+    names = image_names(fields)
+    if len(names) != 1:
+        raise RowError(fields.column("image"), "image: not exactly one" if names else "missing")
+    said = fields.required("caption" if fields.get("text") is None else "text")
+    return Record("image_text", text=said, images=names)
+
+
 def question_answer(fields: Fields) -> Record:
     """Convert a question and its verifiable answer: the final answer becomes the reference."""
     question, answer = fields.required("question"), fields.required("answer")
@@ -165,7 +175,14 @@ def final_answer(answer: str) -> str | None:
 def _conversation(fields: Fields, turns: Sequence[Turn], column: str = "") -> Record:
     turns = with_system(fields, turns)
     check_order(turns, column)
-    return Record("messages", messages=messages_of(turns))
+    names, where = image_names(fields), fields.column("images")
+    if fields.images and names:
+        raise RowError(where, "image: in a column and in a turn")
+    names = names or tuple(fields.images)
+    if names:
+        texts = placed([(turn.role, turn.text) for turn in turns], len(names), where)
+        turns = [Turn(turn.role, text, "") for turn, text in zip(turns, texts, strict=True)]
+    return Record("messages", messages=messages_of(turns), images=names)
 
 
 def _source(fields: Fields, *names: str) -> str:

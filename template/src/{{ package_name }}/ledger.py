@@ -19,13 +19,18 @@ QUARANTINED, FILTERED, KEPT, DUPLICATE = range(4)
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows. Every row is counted under exactly one outcome."""
+    """What became of the rows. Every row is counted under exactly one outcome.
+
+    Images are counted apart, where a row is sound by itself.
+    """
 
     read: int = 0
     kept: int = 0
     quarantined: int = 0
     duplicate: int = 0
     filtered: int = 0
+    images: int = 0
+    with_images: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
 
@@ -131,6 +136,8 @@ def examined(
         tally.read += 1
         tally.files[row.file] += 1
         tally.kept += 1
+        tally.images += verdict.images
+        tally.with_images += verdict.images > 0
         if verdict.filtered:
             tally.move("filtered", verdict.reason)
         elif not verdict.key:
@@ -147,6 +154,8 @@ def refusals(config: Config, tally: Tally, quarantine: Quarantine) -> list[Probl
         first = f"first: {quarantine.first[EVALUATION_ITEM]}"
         fix = f"take them out, or the evaluation proves nothing; {first}"
         problems.append(Problem(config.data.raw, found, fix=fix))
+    if tally.images and not config.data.images_checked:
+        problems.append(unchecked_images(tally.images, tally.with_images))
     bad = tally.quarantined - count
     if bad > config.data.max_bad_fraction * tally.read:
         parts = [
@@ -160,12 +169,27 @@ def refusals(config: Config, tally: Tally, quarantine: Quarantine) -> list[Probl
         fix = f"mend the rows that {config.data.quarantine} lists, or allow a larger share"
         problems.append(Problem(config.data.raw, found, allowed, fix))
     if not problems and not tally.kept:
-        why = ", ".join(f"{count} x {reason}" for reason, count in tally.reasons.most_common())
-        fix = "look at data.where (column, and text or number as in the file), train.max_length, "
-        fix += "data.max_characters and data.contaminated"
-        found = f"no row is left of {tally.read}: {why}"
-        problems.append(Problem(config.data.raw, found, "at least one row", fix))
+        problems.append(nothing_left(config, tally))
     return problems
+
+
+def unchecked_images(images: int, rows: int) -> Problem:
+    """Return why rows with images are refused until somebody has looked at the images."""
+    found = f"{rows} rows have {images} images, and nothing takes identifiers out of images"
+    fix = (
+        "look for faces, name tags, text inside the image (names and numbers that a device burned "
+        "in) and metadata (EXIF, DICOM headers), take them out, then set data.images_checked=true"
+    )
+    return Problem("data.images_checked", found, "true", fix)
+
+
+def nothing_left(config: Config, tally: Tally) -> Problem:
+    """Return that no row is left, and what became of them."""
+    why = ", ".join(f"{count} x {reason}" for reason, count in tally.reasons.most_common())
+    fix = "look at data.where (column, and text or number as in the file), train.max_length, "
+    fix += "data.max_characters and data.contaminated"
+    found = f"no row is left of {tally.read}: {why}"
+    return Problem(config.data.raw, found, "at least one row", fix)
 
 
 def conflicts_report(found: Conflicts, ledger: Ledger) -> dict[str, Any]:

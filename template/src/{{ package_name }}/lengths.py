@@ -19,7 +19,12 @@ from typing import Any
 from .config import Config
 from .data_loader import count_tokens, system_prompt
 from .errors import Problem, UserError
-from .model_wrapper import find_installed, load_tokenizer
+from .heads import HEADS
+from .image_tokens import expansion
+from .manifest import image_folder
+from .message_parts import words_of
+from .model_readers import load_reader, model_settings
+from .model_source import find_installed
 from .objectives import OBJECTIVES
 from .records import Message, Record, effective_policy
 
@@ -40,10 +45,15 @@ class Lengths:
 
     def __init__(self, config: Config) -> None:
         source = find_installed(config)
+        self._reader: Any = None
         self._tokenizer: Any = None
+        self._folder = image_folder(config)
         self.unit, self.tokenizer = ESTIMATED, ""
         if source is not None:
-            self._tokenizer = load_tokenizer(source, config.model.trust_remote_code)
+            row = OBJECTIVES[config.objective]
+            settings, head = model_settings(config), HEADS[row.head]
+            self._reader, _ = load_reader(source, settings, head, row.images)
+            self._tokenizer = words_of(self._reader)
             self.unit, self.tokenizer = TOKENS, source.name
         self._objective = OBJECTIVES[config.objective]
         self._prompt = system_prompt(config) if self._objective.assistant_only else ""
@@ -54,7 +64,11 @@ class Lengths:
         """Return the length of a record in tokens, or estimated from its characters."""
         if self._tokenizer is None:
             return -(-sum(map(len, record.texts())) // CHARACTERS_PER_TOKEN)
-        return count_tokens(self._tokenizer, record, self._objective, self._prompt)
+        count = count_tokens(self._reader, record, self._objective, self._prompt)
+        if record.kind != "messages" or self._reader is self._tokenizer:
+            return count
+        files = [self._folder / name for name in record.images]
+        return count + sum(len(expansion(self._reader, path)) - 1 for path in files)
 
     def fit(self, record: Record, place: str) -> tuple[list[Record], int]:
         """Return the records to train on instead of one, and its length before.
@@ -67,12 +81,13 @@ class Lengths:
         length = self.measure(record)
         if length <= self._limit or self._tokenizer is None:
             return [record], length
-        policy = effective_policy(self._policy, record.kind)
+        policy = effective_policy(self._policy, record.kind, self._objective.over_length)
         if policy == "error":
             found = f"a record of {length} tokens"
             fix = "shorten it, raise train.max_length, or choose another data.over_length"
             raise UserError(Problem(place, found, f"at most {self._limit} tokens", fix))
-        if policy == "drop" or record.kind not in ("text", "messages"):
+        # The parts of a conversation would not hold the images that belong to them.
+        if policy == "drop" or record.kind not in ("text", "messages") or record.image_keys:
             return [], length
         parts = self._pieces(record) if record.kind == "text" else self._exchanges(record)
         return (parts if policy == "split" else parts[:1]), length
@@ -144,9 +159,8 @@ def pieces_of(text: str, limit: int) -> list[str]:
     return [*pieces, text]
 
 
-def policy_note(setting: str, kind: str, over: int, limit: int, unit: str) -> str:
+def policy_note(policy: str, over: int, limit: int, unit: str) -> str:
     """Return the policy that holds and its consequence, as one sentence."""
-    policy = effective_policy(setting, kind)
     if unit == ESTIMATED:
         return (
             f"{over} records are probably over {limit} tokens (estimated, the base model is not "

@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .adapters import find_adapter, read_adapter
 from .benchmarks import Loaded, announce, benchmark_rows, load_benchmarks
 from .config import Config
 from .data_loader import system_prompt
 from .items import CHOICES, GENERATION, TEXT, Item, load_items
 from .lm_eval_scores import as_document, is_mean
 from .metrics import METRICS, Metric
+from .model_source import holds_model, resolve_model
+from .model_wrapper import adapter_config
 from .packs import load_packs
+from .runs import PROMOTED
 from .scoring import item_messages
 from .utils import write_text
 
@@ -44,6 +48,17 @@ class Rendered:
     items: list[Item]
     licence: str
     note: str = ""
+
+
+def model_arguments(config: Config) -> str:
+    """Return what the harness is told as --model_args for `fine_tuned_model/` as it is now."""
+    folder = config.root / PROMOTED
+    if find_adapter(folder) is None or holds_model(folder):
+        return f"pretrained={PROMOTED}"
+    adapter = read_adapter(folder)
+    base = resolve_model(adapter_config(adapter, config), fetch=False).path
+    place = adapter.folder.relative_to(config.root)
+    return f"pretrained={base},peft={place},tokenizer={PROMOTED}"
 
 
 def render_tasks(config: Config) -> tuple[list[Rendered], list[str]]:

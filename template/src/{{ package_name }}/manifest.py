@@ -9,7 +9,7 @@ from typing import Any
 from .config import Config
 from .errors import Problem, UserError
 from .hub import PREFIX, dataset_folder
-from .model_wrapper import find_installed
+from .model_source import find_installed
 from .nlp_models import NO_MODEL, MissingModel, find_model
 from .packs import load_packs
 from .policies import chosen_policy
@@ -20,7 +20,7 @@ NAME = "manifest.json"
 SCHEMA = 1
 SECTIONS = ("data", "scrub", "domains", "objective")
 # Of section `data`: how fast rows are prepared, and what is only said about them.
-FREE = {"workers", "licences", "task"}
+FREE = {"workers", "licences", "task", "mixture"}
 FIX = "make prepare"
 HUB_FOLDER = "data/raw/hub"  # of data sets that are fetched
 # What decides which identifiers are found, besides rules and settings.
@@ -65,6 +65,12 @@ def raw_path(config: Config) -> Path:
     if config.data.raw.startswith(PREFIX):
         return dataset_folder(config.data.raw, config.path(HUB_FOLDER))
     return config.path(config.data.raw)
+
+
+def image_folder(config: Config) -> Path:
+    """Return the folder that paths of images are relative to: that of the raw data."""
+    raw = raw_path(config)
+    return raw if raw.is_dir() else raw.parent
 
 
 def shown_name(config: Config, path: Path) -> str:
@@ -186,6 +192,49 @@ def check_manifest(config: Config) -> dict[str, Any]:
     Raises:
         UserError: no manifest, data not scrubbed, or something changed since; all is listed.
     """
+    manifest = _read_manifest(config)
+    changes = [*_changed_inputs(config, manifest), *_changed_settings(config, manifest)]
+    changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
+    changes += _missed_rows(config, manifest)
+    changes += _changed_scrubber(config, manifest)
+    if changes:
+        raise UserError([Problem(name, found, fix=FIX) for name, found in changes])
+    return manifest
+
+
+def check_mixed(config: Config) -> dict[str, Any]:
+    """Return the manifest of a folder that is mixed into the training data of another run.
+
+    It must have been scrubbed as this project scrubs now, and not altered since. What its rows
+    were made from, and for which objective, is its own affair.
+
+    Args:
+        config: The run, with `data.prepared` naming the folder.
+
+    Raises:
+        UserError: as check_manifest().
+    """
+    manifest = _read_manifest(config)
+    own = ("data.", "objective")
+    changes = [
+        (n, what) for n, what in _changed_settings(config, manifest) if not n.startswith(own)
+    ]
+    changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
+    changes += _changed_scrubber(config, manifest)
+    there = {name: config.path(name) for name in manifest["inputs"] if config.path(name).is_file()}
+    known = {name: manifest["inputs"][name] for name in there}
+    changes += _differences(hash_files(config, list(there.values())), known, "raw file")
+    if changes:
+        where = config.data.prepared
+        fix = (
+            "prepare that folder again with the settings of section scrub and the packs of this run"
+        )
+        raise UserError([Problem(where, f"{name}: {found}", fix=fix) for name, found in changes])
+    return manifest
+
+
+def _read_manifest(config: Config) -> dict[str, Any]:
+    """Return a manifest of this version that says that the rows were scrubbed."""
     where = shown_name(config, manifest_path(config))
     try:
         manifest = read_json(manifest_path(config))
@@ -200,16 +249,14 @@ def check_manifest(config: Config) -> dict[str, Any]:
         raise UserError(Problem(where, "not a manifest of this version", fix=FIX))
     if manifest.get("scrubbed") is not True:
         raise UserError(Problem(where, "the data was not scrubbed", fix=FIX))
-    changes = [*_changed_inputs(config, manifest), *_changed_settings(config, manifest)]
-    changes += [*_changed_recognizers(config, manifest), *_changed_outputs(config, manifest)]
-    changes += _missed_rows(config, manifest)
-    if manifest.get("scrubber_code") != scrubber_code():
-        changes.append(("scrubber", "its code or a library changed since the data was prepared"))
-    if _other_model(config, manifest):
-        changes.append(("scrub.nlp_model", "its files changed since the data was prepared"))
-    if changes:
-        raise UserError([Problem(name, found, fix=FIX) for name, found in changes])
     return manifest
+
+
+def _changed_scrubber(config: Config, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if manifest.get("scrubber_code") != scrubber_code():
+        yield "scrubber", "its code or a library changed since the data was prepared"
+    if _other_model(config, manifest):
+        yield "scrub.nlp_model", "its files changed since the data was prepared"
 
 
 def _sections(config: Config) -> dict[str, Any]:

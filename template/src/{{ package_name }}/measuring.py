@@ -6,9 +6,10 @@ from typing import Any
 
 from .answers_cache import Answers, Asked, Contender, answer_sets, bar, kept, require_numbers
 from .eval_sets import Task
+from .few_shot import shown_items
 from .held_out import Scored, score_records
 from .inference_speed import PROMPTS, inference_speed
-from .items import TEXT
+from .items import TEXT, Item
 from .metrics import Answer
 from .model_access import CAUSAL, CLASSIFIER, model_kind
 from .model_wrapper import LoadedModel
@@ -39,10 +40,11 @@ def measure(
         tasks: the evaluation sets.
         records: of the test split, for perplexity; may be empty.
     """
+    worded, _ = shown_items(tasks, asked.config.few_shot_k)
     return Measured(
-        answer_sets(asked, contender, tasks),
+        answer_sets(asked, contender, tasks, worded),
         {
-            task.name: _option_order(asked, contender, task)
+            task.name: _option_order(asked, contender, task, worded.get(task.name, task.items))
             for task in tasks
             if all(item.letters for item in task.items)
         },
@@ -51,8 +53,10 @@ def measure(
     )
 
 
-def _option_order(asked: Asked, contender: Contender, task: Task) -> dict[str, float]:
-    items = reordered(task.items)
+def _option_order(
+    asked: Asked, contender: Contender, task: Task, shown: Sequence[Item]
+) -> dict[str, float]:
+    items = reordered(shown)
     title = f"{contender.who}: {task.name}, other orders"
 
     def compute(loaded: LoadedModel) -> dict[str, float]:

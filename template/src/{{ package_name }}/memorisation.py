@@ -23,7 +23,7 @@ from .audit_leak import upper_bound
 from .config import Config
 from .data_loader import load_split, system_prompt, tokenise
 from .errors import Problem, UserError
-from .evaluation import evaluation_precision, load_run
+from .evaluation import evaluation_precision
 from .manifest import check_manifest, raw_path
 from .memorisation_probe import (
     CONTINUATION,
@@ -34,9 +34,10 @@ from .memorisation_probe import (
     continuations,
     probe_values,
     repeated,
+    require_writer,
 )
 from .memorisation_rows import OTHERS, Replaced, replaced_identifiers
-from .model_wrapper import LoadedModel, load_base
+from .model_wrapper import LoadedModel, load_base, load_tuned
 from .objectives import OBJECTIVES
 from .outcomes import Outcome, mean_value
 from .records import Record
@@ -93,6 +94,7 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
     Raises:
         UserError: the run, its data or the raw data do not allow it.
     """
+    require_writer(read_record(run_dir).get("objective", config.objective))
     require_same_base(config, run_dir)
     require_same_data(config, run_dir)
     seconds: dict[str, float] = {}
@@ -105,6 +107,8 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
         found, note = _identifiers(config, trained, extent)
     chosen = {"train": trained, "held_out": held_out}
     drawn = {name: _drawn(rows, extent) for name, rows in chosen.items()}
+    if shown := sum(bool(record.image_keys) for rows in drawn.values() for record in rows):
+        note.append(f"{shown} rows have images, and were probed by their text alone")
     precision = evaluation_precision(config, run_dir)
     answers = {}
     for who in MODELS:
@@ -112,7 +116,7 @@ def probe(config: Config, run_dir: Path, extent: Extent, progress: bool = True) 
             loaded = (
                 load_base(config, precision)
                 if who == "base"
-                else load_run(config, run_dir, precision)
+                else load_tuned(run_dir, precision, config)
             )
             require_sound(who, loaded)  # a model that diverged repeats nothing
             answers[who] = _ask(config, loaded, drawn, found.probes, who, progress)

@@ -21,13 +21,14 @@ from .audit_leak import upper_bound
 from .canaries import CHARACTERS, FIELD, PHRASINGS, WORDS, Form, canaries
 from .config import Config
 from .data_loader import load_split, system_prompt, tokenise
+from .devices import detect_device
 from .errors import Problem, UserError
 from .hardware import Plan
 from .invented import Draw, compact
 from .keys import load_keys
-from .memorisation_probe import Measured, Probe, probe_values
+from .memorisation_probe import Measured, Probe, probe_values, require_writer
 from .memorisation_rows import passing_scrubber
-from .model_wrapper import LoadedModel, detect_device, load_base
+from .model_wrapper import LoadedModel, load_base
 from .objectives import OBJECTIVES
 from .records import Message, Record
 from .techniques import TECHNIQUES
@@ -117,6 +118,7 @@ def drill(config: Config, plan: Plan, count: int, seed: int, say: Say = print) -
     Raises:
         UserError: data, model or scrubber do not allow it.
     """
+    require_writer(config.objective)
     planted = plant(claimed_forms(config), count, seed)
     filler = load_split(config, "train")
     filler = random.Random(seed).sample(filler, min(FILLER, len(filler)))

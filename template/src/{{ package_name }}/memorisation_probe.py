@@ -23,12 +23,16 @@ from typing import Any
 
 import torch
 
-from .batches import left_pad
-from .data_loader import Tokenised, render_prompt, with_system
+from .batches import by_length, left_pad
+from .data_loader import render_prompt, with_system
+from .errors import Problem, UserError
 from .generation import generate
+from .heads import HEADS
 from .invented import NoSurrogateError, Source, compact, shaped
-from .objectives import IGNORED
+from .model_access import CAUSAL, is_prompt_learning
+from .objectives import IGNORED, OBJECTIVES
 from .records import Message
+from .training import Tokenised
 
 CONTINUATION = 50  # tokens that must be repeated (Carlini et al. 2023)
 LEAST_CONTINUATION = 10  # fewer are guessed too often: "It is not." is nobody's secret
@@ -67,6 +71,19 @@ class Measured:
     exposure: float | None
 
 
+def require_writer(objective: str) -> None:
+    """Refuse an objective whose model does not continue a text.
+
+    Raises:
+        UserError: names what the model gives out instead.
+    """
+    head = HEADS[OBJECTIVES[objective].head]
+    if head.name != CAUSAL:
+        found = f"`{objective}` gives {head.doc}; only a model that continues a text is probed"
+        fix = "probe a run of another objective, such as sft"
+        raise UserError(Problem("objective", found, fix=fix))
+
+
 def exposure(own: float, others: Sequence[float]) -> float:
     """Return the exposure in bits of a value among others, from their log-likelihoods."""
     rank = 1 + sum(other >= own for other in others)
@@ -99,9 +116,9 @@ def repeated(
     One forward pass says it: it would if each token is the likeliest after those before it.
     """
     found = [False] * len(pairs)
-    order = sorted(range(len(pairs)), key=lambda i: -sum(map(len, pairs[i])))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    lengths = [sum(map(len, pair)) for pair in pairs]
+    # Learned vectors in front must stay next to the text: no padding between them.
+    for rows in by_length(lengths, batch_size, equal=is_prompt_learning(model)):
         longest = max(len(pairs[i][1]) for i in rows)
         ids, mask = left_pad([[*pairs[i][0], *pairs[i][1]] for i in rows], pad)
         logits = model(
@@ -176,7 +193,17 @@ def ending_tokens(tokenizer: Any, before: str, value: str) -> list[int]:
 def ending_scores(
     model: Any, prefix: Sequence[int], endings: Sequence[Sequence[int]]
 ) -> list[float]:
-    """Return the log-likelihood (nats) of each ending after the prefix, which is read once."""
+    """Return the log-likelihood (nats) of each ending after the prefix, which is read once.
+
+    A model with learned vectors in front would put them before each part: it reads the prefix
+    again with every ending.
+    """
+    if is_prompt_learning(model):
+        return [
+            score
+            for start in range(0, len(endings), ENDINGS)
+            for score in _whole(model, prefix, endings[start : start + ENDINGS])
+        ]
     ids = torch.tensor([list(prefix)], device=model.device)
     read = model(input_ids=ids, use_cache=True, logits_to_keep=1)
     first = read.logits[0, -1].float().log_softmax(-1)  # (vocabulary)
@@ -188,6 +215,18 @@ def ending_scores(
             totals = totals + _rest(model, copy.deepcopy(read.past_key_values), rows)
         scores += totals.tolist()
     return scores
+
+
+def _whole(model: Any, prefix: Sequence[int], endings: Sequence[Sequence[int]]) -> list[float]:
+    """Return the log-likelihood of each ending after the prefix, without a cache."""
+    width = max(map(len, endings))
+    # Padding stands on the right, where no real token sees it.
+    rows = [[*prefix, *ending, *[0] * (width - len(ending))] for ending in endings]
+    ids = torch.tensor(rows, device=model.device)
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=width + 1).logits[:, :-1].float()
+    picked = logits.log_softmax(-1).gather(-1, ids[:, -width:, None]).squeeze(-1)  # (rows, width)
+    scored = zip(picked.tolist(), endings, strict=True)
+    return [sum(row[: len(ending)]) for row, ending in scored]
 
 
 def _rest(model: Any, cache: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:

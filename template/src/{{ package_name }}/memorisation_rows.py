@@ -18,6 +18,7 @@ from .examination import Examiner, open_source, rows_of
 from .invented import compact
 from .keys import Keys, load_keys
 from .lengths import Lengths
+from .manifest import image_folder
 from .memorisation_probe import Probe, alternatives
 from .policies import POLICIES, Mention
 from .readers import RawRow
@@ -111,7 +112,7 @@ def _scrubbed(config: Config, count: int, seed: int) -> Iterator[_Row]:
     scrubber = passing_scrubber(config, keys)
     source = open_source(config)
     layout = source.format.name if source.format else None
-    examiner = Examiner(config.data, layout, keys, frozenset())
+    examiner = Examiner(config.data, layout, keys, frozenset(), image_folder(config))
     lengths = Lengths(config)
     for record in _records(config, examiner, drawn(rows_of(source), count, seed)):
         subject = record.group or examiner.key(record).hex()

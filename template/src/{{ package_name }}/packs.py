@@ -18,6 +18,7 @@ FOLDER = "domains"
 GENERAL = "general"
 CUSTOM = "custom"
 CITATIONS = "citations.yaml"  # a list of citations that are known to be real
+PRINCIPLES = "principles.yaml"  # a list of sentences that a critique goes by
 RULE_FILES = ("recognizers.yaml", "allow.txt", "deny.txt")
 FIX = "compare it with domains/general/pack.yaml"
 Text = Annotated[str, Field(min_length=1)]
@@ -43,6 +44,7 @@ class Pack:
     """One domain. `canary` marks its evaluation items, which training data must not hold.
 
     `citations` are real ones, which an answer may bring along without being marked.
+    `principles` are what its answers are criticised by where preferences are made.
     `policy` is the row of policies.POLICIES that its data asks for; None: it has no say.
     """
 
@@ -58,6 +60,7 @@ class Pack:
     canary: str
     policy: str | None = None
     citations: tuple[str, ...] = ()
+    principles: tuple[str, ...] = ()
 
 
 class _Part(BaseModel):
@@ -167,7 +170,8 @@ def _read_pack(path: Path, where: str) -> Pack:
         found = [(".".join(map(str, e["loc"])) or "file", e["msg"]) for e in error.errors()]
         raise UserError([Problem(f"{where}: {at}", text, fix=FIX) for at, text in found]) from None
     problems: list[Problem] = []
-    citations = _citations(path.with_name(CITATIONS), problems)
+    citations = _texts(path.with_name(CITATIONS), problems)
+    principles = _texts(path.with_name(PRINCIPLES), problems)
     if file.name != path.parent.name:
         problems.append(Problem(f"{where}: name", "differs from the name of the folder", fix=FIX))
     sets = []
@@ -191,11 +195,12 @@ def _read_pack(path: Path, where: str) -> Pack:
         canary=file.canary,
         policy=file.scrub.policy,
         citations=citations,
+        principles=principles,
     )
 
 
-def _citations(path: Path, problems: list[Problem]) -> tuple[str, ...]:
-    """Return the texts of a pack's list of real citations; a pack may have none."""
+def _texts(path: Path, problems: list[Problem]) -> tuple[str, ...]:
+    """Return the texts of a list of a pack, such as its citations; it may have none."""
     if not path.is_file():
         return ()
     where = f"{FOLDER}/{path.parent.name}/{path.name}"
@@ -205,7 +210,7 @@ def _citations(path: Path, problems: list[Problem]) -> tuple[str, ...]:
         problems.append(Problem(where, "not valid YAML", fix="a list of texts"))
         return ()
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        problems.append(Problem(where, "not a list of texts", fix="one citation a line, quoted"))
+        problems.append(Problem(where, "not a list of texts", fix="one text a line, quoted"))
         return ()
     return tuple(value)
 

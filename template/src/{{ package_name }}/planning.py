@@ -13,11 +13,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from . import hardware, machines, shapes
+from .adapters import start_settings
+from .combinations import why_not_anew
 from .config import Config
+from .devices import Device, detect_device
 from .errors import Problem, UserError
-from .footprint import Shape
+from .families import ATTENTION
+from .footprint import FAMILIES, Shape
 from .hardware import Plan
-from .model_wrapper import Device, detect_device, find_installed
+from .model_source import find_installed, names_lost_folder, teacher_of
+from .settings_methods import METHODS
+from .techniques import TECHNIQUES
 from .utils import read_json, sha256_json, write_text
 
 LOCK = Path("configs/plan.lock.yaml")
@@ -25,7 +31,7 @@ PRICES = Path("configs/prices.toml")  # of the project: rows go before those of 
 REPORT = "report.json"  # of the preparation
 HEAD = "# Written by scripts/plan.py for this machine; do not edit, set the values in the config.\n"
 # Sections that decide a plan; a change of any other keeps it.
-SECTIONS = ("objective", "technique", "model", "lora", "train", "hardware")
+SECTIONS = ("objective", "technique", "model", *METHODS, "train", "hardware")
 
 
 def resolve_plan(
@@ -45,6 +51,7 @@ def resolve_plan(
         UserError: the model's size is unknown, or the plan does not fit.
     """
     present = device is None
+    config, decided = start_settings(config)
     device = device or detect_device()
     size = training_size(config)
     key = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
@@ -56,6 +63,7 @@ def resolve_plan(
         note = f"as in {LOCK}"
     else:
         plan = make_plan(config, device, *size)
+        plan.reasons.update(decided)
         note = _why_new(then, key)
         if present and write:
             _write_lock(lock, key, plan)
@@ -74,9 +82,10 @@ def make_plan(
     """
     planned_shape(config)  # an unknown model is named as such, not as a wrong value
     train, lora = config.train, config.lora
-    targets = lora.lora_target_modules
     on_gpu = device.kind == "cuda"
     model, params = planned_model(config)
+    teacher = planned_teacher(config)
+    checkpointing, unfit = _checkpointing(config)
     try:
         plan = hardware.plan(
             model,
@@ -93,25 +102,46 @@ def make_plan(
             epochs=train.num_train_epochs,
             micro_batch=_unless_auto(train.per_device_train_batch_size),
             accumulation=_unless_auto(train.gradient_accumulation_steps),
-            checkpointing=_unless_auto(train.gradient_checkpointing),
+            checkpointing=checkpointing,
             precision=_unless_auto(train.precision),
             optim=_unless_auto(train.optim),
             bf16=device.bf16,
             lora_r=lora.lora_r,
-            lora_targets=() if isinstance(targets, str) else targets,
+            lora_targets=planned_targets(config),
             lora_dropout=lora.lora_dropout,
             cpu_threads=os.cpu_count(),
             prices=own_prices(config),
             grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
             ram_gib=None if on_gpu else device.memory_gib,
             one_process=True,
+            quantised_bytes=quantised_bytes(config),
+            teacher=teacher,
+            reference=_holds_reference(config),
         )
     except ValueError as error:
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
+    if unfit:
+        plan.reasons["gradient_checkpointing"] = f"it would compute without what {unfit} learns"
     if device.count > 1:
         reason = f"1 of the {device.count} GPUs is used: training runs in one process"
         plan.reasons["devices"] = reason
     return plan
+
+
+def _checkpointing(config: Config) -> tuple[bool | None, str]:
+    """Return whether activations are computed anew (None: as memory asks), and what forbids it.
+
+    Raises:
+        UserError: the user wants it with a technique that it would switch off.
+    """
+    wanted = _unless_auto(config.train.gradient_checkpointing)
+    technique = TECHNIQUES.get(config.technique)  # `auto` takes none that forbids it
+    reason = why_not_anew(technique) if technique else ""
+    if not reason:
+        return wanted, ""
+    if wanted:
+        raise UserError(Problem("train.gradient_checkpointing", reason))
+    return False, config.technique if wanted is None else ""
 
 
 def require_fit(plan: Plan, device: Device) -> None:
@@ -162,6 +192,42 @@ def planned_model(config: Config) -> tuple[str, float | None]:
     return str(source.path) if source else name, params
 
 
+def planned_teacher(config: Config) -> str | None:
+    """Return the frozen model beside the trained one as the planner is asked for it, or None.
+
+    A teacher, or the reward model of objectives that write answers.
+
+    Raises:
+        UserError: no teacher is named, it is a folder that is not there, or the size of the model
+            is unknown.
+    """
+    kind, settings = hardware.OBJECTIVES[config.objective], config.reinforcement
+    if kind == "distilled":
+        teacher = teacher_of(config)
+        where, (name, _) = "distill.teacher", planned_model(teacher)
+        lost = names_lost_folder(teacher)
+    elif kind == "rollouts" and settings.reward_model and "reward_model" in settings.rewards:
+        folder = config.path(settings.reward_model)
+        where, name, lost = "reinforcement.reward_model", str(folder), not folder.is_dir()
+    else:
+        return None
+    if lost:
+        fix = "name a folder that is there; a relative path starts in the project folder"
+        raise UserError(Problem(where, "no such folder", fix=fix))
+    try:
+        shapes.find_shape(name)
+    except ValueError as error:
+        fix = "use a model of models.toml, or a local folder with config.json"
+        raise UserError(Problem(where, str(error), fix=fix)) from None
+    return name
+
+
+def _holds_reference(config: Config) -> bool:
+    """Say whether the objective, where it has a reference, holds it: trl drops it at beta 0."""
+    rollouts = hardware.OBJECTIVES[config.objective] == "rollouts"
+    return not rollouts or config.reinforcement.beta > 0
+
+
 def planned_shape(config: Config) -> Shape:
     """Return the architecture that the plan counts with.
 
@@ -174,8 +240,31 @@ def planned_shape(config: Config) -> Shape:
         raise _unknown_model(error) from None
 
 
+def quantised_bytes(config: Config) -> float:
+    """Return the bytes of a weight in 8 bit with its row's share of a scale; 0: as planned, 4 bit.
+
+    `auto` plans with 4 bit.
+    """
+    asked = (config.technique, config.model.quantisation)
+    return 1 + 4 / planned_shape(config).hidden if asked == ("qlora", "int8") else 0.0
+
+
+def planned_targets(config: Config) -> tuple[str, ...]:
+    """Return the matrices with an adapter as the memory formula names them; () for all."""
+    wanted = config.lora.lora_target_modules
+    if isinstance(wanted, str):
+        return ()
+    known = FAMILIES[planned_shape(config).family].matrices
+    short = dict(zip(ATTENTION, ("q", "k", "v", "o"), strict=True))
+    names = [short.get(name, name) for name in wanted]
+    fused = {"q", "k", "v"} if "qkv" in known else set()
+    return tuple(dict.fromkeys("qkv" if name in fused else name for name in names))
+
+
 def own_prices(config: Config) -> dict[str, Any]:
     """Return the rental prices: prices.toml of the package, with the rows of configs/prices.toml.
+
+    Rows of the project say so in `file`.
 
     Raises:
         UserError: the project's file is no TOML, or a row lacks `low` or `high`.
@@ -195,7 +284,9 @@ def own_prices(config: Config) -> dict[str, Any]:
     ]
     if problems:
         raise UserError(problems)
-    return shapes.table("prices") | rows
+    return shapes.table("prices") | {
+        name: row | {"file": PRICES.as_posix()} for name, row in rows.items()
+    }
 
 
 def _is_range(low: Any, high: Any) -> bool:

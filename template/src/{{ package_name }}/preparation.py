@@ -19,6 +19,7 @@ from . import accounting
 from .benchmarks import overlap_texts
 from .config import Config
 from .data_loader import system_prompt
+from .devices import machine_memory
 from .duplicates import Conflicts
 from .errors import Problem, UserError
 from .examination import Source, open_source, raw_files, rows_of
@@ -27,7 +28,6 @@ from .keys import load_keys
 from .ledger import KEPT, Ledger, Quarantine, Tally, conflicts_report, examined, refusals
 from .lengths import TOKENS, Lengths
 from .manifest import hash_files, manifest_path, preparation_identity, write_manifest
-from .model_wrapper import machine_memory
 from .overlap import ItemText, OverlapIndex, item_texts, load_items_from_file
 from .packs import Pack, load_packs
 from .processes import ProcessKilled, run_blocks
@@ -43,7 +43,11 @@ KILLED = Problem(
     "a process was killed",
     fix="give it more memory or set data.workers=1; finished blocks are kept",
 )
-PAIRED = {"preference", "unpaired"}  # several rows for one prompt are the point of these
+PAIRED = {
+    "preference",
+    "unpaired",
+    "image_text",
+}  # several rows for one prompt are the point of these
 QUARANTINE = "quarantine.jsonl"
 REPORT = "report.json"
 LOCK = ".lock"
@@ -137,7 +141,7 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
         outputs = files.finish()
         report = _describe(config, found, key_reason) | {"records": records}
         report |= _result(config, found, chosen, index, texts)
-        report["notes"] += scrub_notices(config)
+        report["notes"] += [*accounting.image_notes(found.tally), *scrub_notices(config)]
         report["pii_files"] = accounting.identifiers_by_file(shards.rows(), chosen.flags)
         report |= {"seconds": seconds, "workers": {"n": processes, "reason": reason}}
         path = folder / REPORT

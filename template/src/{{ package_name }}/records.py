@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 ROLES = ("system", "user", "assistant")
-KINDS = ("text", "messages", "preference", "unpaired", "labelled", "prompt")
+KINDS = ("text", "messages", "preference", "unpaired", "labelled", "prompt", "image_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,13 @@ class Record:
             the answer.
         chosen: The preferred answer turns (`preference`), or those rated good (`unpaired`).
         rejected: The other answer turns (`preference`), or those rated bad (`unpaired`).
-        text: Free text (`text`, `labelled`).
+        text: Free text (`text`, `labelled`), or what is said of the image (`image_text`).
         tokens: The words of a text with one label each (`labelled`); `text` is empty then.
         labels: Class names (`labelled`): a closed vocabulary, not user text.
         reference: The verifiable answer (`prompt`).
+        images: Paths relative to the folder of the raw data, in memory only: they may name whom
+            an image shows. Images are not scrubbed.
+        image_keys: For each image the keyed hash of its content, once the row was examined.
         group: What must stay in one split, as a keyed hash once the record is prepared.
         day: Days since 1970-01-01 for splits by time.
     """
@@ -43,6 +46,8 @@ class Record:
     tokens: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     reference: str | None = None
+    images: tuple[str, ...] = ()
+    image_keys: tuple[str, ...] = ()
     group: str | None = None
     day: int | None = None
 
@@ -81,14 +86,14 @@ class Record:
         )
 
     def prompt(self) -> tuple[str, ...]:
-        """Return what the model is asked: the turns before the first answer, or the text.
+        """Return what the model is asked: images, the turns before the first answer, or the text.
 
         The system turn is left out, because it is the same in most rows. The first answer
         is the limit, so that a conversation and its longer continuation have one prompt.
         """
         if self.kind in ("text", "labelled"):
             return (" ".join(self.tokens) or self.text,)
-        asked: list[str] = []
+        asked = [*self.image_keys]
         for turn in self.messages:
             if turn.role == "assistant":
                 break
@@ -104,7 +109,7 @@ class Record:
                 row[name] = [{"role": turn.role, "content": turn.content} for turn in turns]
         if self.text:
             row["text"] = self.text
-        for name in ("tokens", "labels"):
+        for name in ("tokens", "labels", "image_keys"):
             if values := getattr(self, name):
                 row[name] = list(values)
         for name in ("reference", "group", "day"):
@@ -129,6 +134,7 @@ class Record:
             tokens=tuple(row.get("tokens", ())),
             labels=tuple(row.get("labels", ())),
             reference=row.get("reference"),
+            image_keys=tuple(row.get("image_keys", ())),
             group=row.get("group"),
             day=row.get("day"),
         )
@@ -165,13 +171,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def effective_policy(over_length: str, kind: str) -> str:
+def effective_policy(over_length: str, kind: str, auto: str = "drop") -> str:
     """Return what happens to a record that is too long.
 
     Args:
-        over_length: setting `data.over_length`; auto is split for documents, drop for others.
+        over_length: setting `data.over_length`.
         kind: kind of the record.
+        auto: what the objective asks for where the setting is auto; documents are split then.
     """
     if over_length != "auto":
         return over_length
-    return "split" if kind == "text" else "drop"
+    return "split" if kind == "text" else auto

@@ -64,6 +64,8 @@ def render_report(config: Config, run_dir: Path) -> str:
         UserError: the run was not evaluated.
     """
     path = run_dir / RESULTS
+    if not path.is_file() and read_record(run_dir).get("test"):
+        return _tested_only(config, run_dir)
     if not path.is_file():
         raise UserError(Problem(str(run_dir), f"holds no {RESULTS}", fix="make evaluate"))
     results, record = read_json(path), read_record(run_dir)
@@ -76,6 +78,39 @@ def render_report(config: Config, run_dir: Path) -> str:
         "\n".join(_file_lines(config, run_dir)),
     ]
     return "\n\n".join(parts)
+
+
+def _tested_only(config: Config, run_dir: Path) -> str:
+    """Return the report of a run that was scored on its own test split, and on no other set."""
+    record = read_record(run_dir)
+    parts = [
+        f"Run {run_dir.name}: {record['technique']}, {record['objective']}",
+        test_title(record),
+        text_table(*test_table(record)),
+        "\n".join(_data_lines(data_report(config, record) or {})),
+        "\n".join(_file_lines(config, run_dir)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def test_title(record: dict[str, Any]) -> str:
+    """Return what the scores of the test split are, as a sentence."""
+    new = record["reasons"].get("head")
+    chance = f" The model before training {new}." if new else ""
+    return f"Scores of the {record['test']['examples']} examples of the test split.{chance}"
+
+
+def test_table(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the test split's scores.
+
+    `majority` is a score of its own row: what the most frequent label alone would reach.
+    """
+    before, after = record["test"]["before"], record["test"].get("after", {})
+    rows = [
+        [name, f"{value:.4f}", f"{after[name]:.4f}" if name in after else "-"]
+        for name, value in before.items()
+    ]
+    return ["score", "before", "after"], rows
 
 
 def comparison_text(results: dict[str, Any]) -> str:
@@ -153,6 +188,8 @@ def _notes(results: dict[str, Any]) -> Iterator[str]:
     else:
         shown = ", ".join(f"{k} {v['overlapping']} of {v['n']}" for k, v in overlap.items())
         yield f"evaluation items that overlap with the training data: {shown or 'no set checked'}"
+    if note := results.get("few_shot", {}).get("note"):
+        yield f"warning: {note}"
     if overlap is not None and results.get("overlap_unknown"):
         names = ", ".join(results["overlap_unknown"])
         yield f"not compared with the training data, which was prepared before: {names}"

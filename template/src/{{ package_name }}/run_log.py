@@ -8,7 +8,18 @@ from typing import Any
 
 LOG_NAME = "training_log.jsonl"
 CURVE_NAME = "loss_curve.png"
-LOGGED = ("loss", "eval_loss", "eval_mean_token_accuracy", "learning_rate", "grad_norm")
+SCORES = (  # of objectives that have them
+    "eval_accuracy",
+    "eval_macro_f1",
+    "eval_micro_f1",
+    "eval_exact_match",
+    "eval_entity_f1",
+    "eval_perplexity",
+)
+LOSSES = ("loss", "eval_loss", "eval_mean_token_accuracy", "learning_rate", "grad_norm")
+# Of answers that the model wrote itself: mean reward, share of groups that all earn the same.
+REWARDED = ("reward", "eval_reward", "frac_reward_zero_std")
+LOGGED = (*LOSSES, *REWARDED)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -60,6 +71,7 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
             now, row = time.perf_counter(), {"step": state.global_step, "epoch": logs.get("epoch")}
             for name in LOGGED:
                 row[name] = logs.get(name)
+            row |= {name: logs[name] for name in SCORES if name in logs}
             seen = state.num_input_tokens_seen
             is_step = "loss" in logs and now > self.clock
             rate = round((seen - self.tokens) / (now - self.clock), 1) if is_step else None
@@ -75,9 +87,11 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
             done = max(state.global_step - self.first_step, 1)
             left = (state.max_steps - state.global_step) * (time.perf_counter() - self.start) / done
             loss, rate = self.last.get("loss"), self.last.get("tokens_per_second")
+            reward = row["eval_reward"]
             parts = [
                 f"step {row['step']}/{state.max_steps}",
-                f"validation loss {row['eval_loss']:.4f}",
+                f"validation loss {row['eval_loss']:.4f}" if reward is None else "",
+                f"validation reward {reward:.4f}" if reward is not None else "",
                 f"training loss {loss:.4f}" if loss is not None else "",
                 f"{rate:.0f} tokens/s" if rate else "",
                 f"{left / 60:.1f} min left" if left >= 1 else "",

@@ -11,7 +11,8 @@ from typing import Any
 
 from .config import Config
 from .errors import Problem, UserError
-from .model_wrapper import resolve_model
+from .model_source import resolve_model
+from .settings_methods import METHODS
 from .utils import finite, read_json, sha256_file, write_json
 
 RECORD = "training_args.json"
@@ -32,7 +33,7 @@ FREE = {
     "train.gradient_accumulation_steps",
     "train.gradient_checkpointing",
 }
-COMPARED = ("objective", "technique", "domains", "model", "lora", "train")
+COMPARED = ("objective", "technique", "domains", "model", "few_shot_k", *METHODS, "train")
 
 
 def new_run(config: Config, label: str) -> Path:
@@ -143,6 +144,8 @@ def check_resume(then: dict[str, Any], now: dict[str, Any]) -> None:
     problems = [Problem(name, "changed since the run began", fix=fix) for name in changed]
     if _rows(then) != _rows(now):
         problems.append(Problem("prepared data", "not the data that the run began with", fix=fix))
+    if then["data"].get("mixed", []) != now["data"].get("mixed", []):
+        problems.append(Problem("data.mixture", "changed since the run began", fix=fix))
     if then["plan"]["technique"] != now["plan"]["technique"]:
         problems.append(Problem("technique", "another one is planned on this device", fix=fix))
     if then["effective_batch_size"] != now["effective_batch_size"]:

@@ -16,7 +16,7 @@ class Terms(NamedTuple):
     Attributes:
         price: of an hour of the machine, in the user's currency; None: as in `prices`.
         tokens: new tokens of a request; None: answers as in the evaluation.
-        prices: rows as in prices.toml; None: those of the package.
+        prices: rows as of planning.own_prices; None: those of the package.
     """
 
     price: float | None = None
@@ -28,8 +28,11 @@ def cost_table(runs: Sequence[Run], terms: Terms) -> Table:
     """Return what 1,000 requests cost, run by run, or why that is unknown."""
     header = ("run", "device", "price an hour", "base", "tuned", "tuned / base", "why unknown")
     rows = []
+    sources: dict[str, None] = {}
     for run in runs:
         device, found, costs = run_costs(run, terms)
+        if isinstance(found, impact.Price):
+            sources[found.source] = None
         shown_price = "-" if isinstance(found, str) else f"{_range(found[:2])} {found.currency}"
         reasons = [found] if isinstance(found, str) else []
         reasons += [c for c in costs.values() if isinstance(c, str) and c not in reasons]
@@ -45,8 +48,9 @@ def cost_table(runs: Sequence[Run], terms: Terms) -> Table:
     formula = impact.ONE_BY_ONE if terms.tokens is None else impact.BY_TOKENS
     notes = [
         f"Cost of 1,000 requests = {formula}.",
-        "Price: --price-per-hour, or the range in prices.toml (US dollars). The device is busy "
-        "only while it answers: an idle hour costs as much.",
+        "Price: --price-per-hour, else the range in configs/prices.toml, else in prices.toml of "
+        f"the package (US dollars). Used here: {'; '.join(sources) or 'none'}. The device is "
+        "busy only while it answers: an idle hour costs as much.",
     ]
     return Table("Cost per 1,000 requests", header, rows, notes)
 
@@ -105,7 +109,7 @@ def _impact(sheet: impact.Sheet, run: Run, terms: Terms) -> Table:
     if not isinstance(cost, tuple):
         why = cost or (found if isinstance(found, str) else "")
     elif isinstance(found, impact.Price) and found.currency not in ("", currency):
-        why = f"prices.toml is in {found.currency}; give --price-per-hour in your currency"
+        why = f"{found.source} is in {found.currency}; give --price-per-hour in your currency"
     known = cost[1] if isinstance(cost, tuple) and not why else None
     rows = []
     for row in impact.INPUTS:

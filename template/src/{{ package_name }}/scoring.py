@@ -17,7 +17,7 @@ import torch
 
 from .causal_scoring import Advance, score_queries
 from .classifier_scoring import classify
-from .data_loader import render_prompt
+from .data_loader import render_prompt, target_ids
 from .errors import Problem, UserError
 from .items import Item
 from .model_access import CAUSAL, CLASSIFIER, SEQ2SEQ, context_length, model_kind
@@ -45,19 +45,18 @@ def item_messages(item: Item, system_prompt: str = "") -> list[Message]:
     options = [f"{x}. {text}" for x, text in zip(item.labels(), item.choices, strict=True)]
     parts = [item.context, item.question, "\n".join(options) if item.letters else None]
     user = Message("user", "\n\n".join(part for part in parts if part))
-    return [Message("system", system_prompt), user] if system_prompt else [user]
+    solved = [
+        Message(role, text)
+        for shot in item.shots
+        for role, text in zip(("user", "assistant"), shot, strict=True)
+    ]
+    system = [Message("system", system_prompt)] if system_prompt else []
+    return [*system, *solved, user]
 
 
 def prompt_tokens(tokenizer: Any, item: Item, system_prompt: str = "") -> list[int]:
-    """Return the token ids of one item's prompt, up to where the answer begins.
-
-    A tokenizer without a chat template (T5) gets the turns as plain text, with the special
-    tokens that it puts around one.
-    """
-    messages = item_messages(item, system_prompt)
-    if not tokenizer.chat_template:
-        return list(tokenizer("\n\n".join(message.content for message in messages)).input_ids)
-    return render_prompt(tokenizer, messages, add_generation_prompt=True)
+    """Return the token ids of one item's prompt, up to where the answer begins."""
+    return render_prompt(tokenizer, item_messages(item, system_prompt))
 
 
 def fitted_prompt(
@@ -65,10 +64,14 @@ def fitted_prompt(
 ) -> tuple[list[int], int]:
     """Return the prompt in at most `limit` tokens, and how many tokens that leaves out.
 
-    The beginning of the item's context is left out; what asks the question stays whole. Only
-    a prompt that is too long without any context loses its own beginning.
+    Solved examples are left out first, then the beginning of the item's context; what asks the
+    question stays whole. Only a prompt that is too long without any context loses its own
+    beginning.
     """
     whole = ids = prompt_tokens(tokenizer, item, system_prompt)
+    while len(ids) > limit and item.shots:
+        item = replace(item, shots=item.shots[1:])
+        ids = prompt_tokens(tokenizer, item, system_prompt)
     context = tokenizer(item.context or "", add_special_tokens=False).input_ids
     dropped = 0
     while len(ids) > limit and dropped < len(context):
@@ -91,7 +94,7 @@ def label_tokens(tokenizer: Any, item: Item) -> list[list[int]]:
     if tokenizer.chat_template:
         result = _templated_labels(tokenizer, item)
     else:
-        result = [_plain_label(tokenizer, label) for label in item.labels()]
+        result = [target_ids(tokenizer, label)[:-1] for label in item.labels()]
     if not all(result) or len(set(map(tuple, result))) < len(result):
         found = f"its tokenizer cannot tell the labels of item {item.id} apart"
         fix = "use a model whose vocabulary has the letters of the labels, or reword the labels"

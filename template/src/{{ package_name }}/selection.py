@@ -13,7 +13,7 @@ from .config import Config
 from .duplicates import Rows, near_duplicates, similarity
 from .errors import Problem, UserError
 from .guidance import Diversity
-from .ledger import Quarantine, Tally
+from .ledger import Quarantine, Tally, nothing_left
 from .overlap import Hit, OverlapIndex
 from .records import Record
 from .shards import Shards
@@ -95,6 +95,8 @@ def select(
         if result.flags[number]:
             _count(entry, by_row.get(number, []), result)
     assert sum(result.counters["rows"].values()) == tally.kept, "every row that is left is kept"
+    if not tally.kept:
+        raise UserError(nothing_left(config, tally))
     if not result.counters["rows"]["train"]:
         found = f"none of {tally.kept} rows falls into the training split"
         fix = "change data.split (as_of, train), or add rows with other prompts or groups"

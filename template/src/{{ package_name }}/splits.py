@@ -23,7 +23,7 @@ from .errors import Problem
 
 SPLITS = ("train", "validation", "test")
 WHERE = "data.split"
-USUAL = {"train": (0.8, 0.9), "validation": (0.1, 0.2)}  # guidance of this project's request
+USUAL = {"train": (0.8, 0.9), "validation": (0.1, 0.2)}  # common shares
 MOST_REPEATS = 3  # more copies of one row are learned by heart
 PROMPT_LEAK, GROUP_LEAK = "prompt in another split", "group in another split"
 

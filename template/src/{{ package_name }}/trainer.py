@@ -1,38 +1,33 @@
 """One training run: prepared data + plan -> run folder with a model that can be loaded."""
 
-import datetime
 import gc
-import importlib.metadata
 import os
-import resource
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arguments import trainer_arguments
+from .adapters import check_start, read_adapter, start_settings
+from .arguments import trainer_arguments, trainer_inputs
+from .combinations import unread, why_not
 from .config import Config
-from .data_loader import Tokenised, check_prepared, load_split, system_prompt, tokenise
+from .data_loader import check_prepared, label_names
+from .devices import detect_device
 from .errors import Problem, UserError
 from .forecasts import append_run
 from .hardware import Plan
-from .model_wrapper import (
-    Device,
-    LoadedModel,
-    detect_device,
-    load_base,
-    load_tokenizer,
-    resolve_model,
-)
-from .objectives import IGNORED, OBJECTIVES
-from .quantised import PACKAGE, merged_with_rounded_base, require_quantisation
+from .heads import HEADS
+from .mixture import replay_warning
+from .model_wrapper import LoadedModel, load_base, with_adapter
+from .objectives import OBJECTIVES
+from .packing import is_packed, packed_collator
+from .quantised import as_trained, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
+from .run_record import Session, count_weights, outcome, start_record
 from .runs import (
     CHECKPOINTS,
     RECORD,
     check_resume,
-    code_state,
     find_checkpoint,
     new_run,
     promote,
@@ -40,10 +35,10 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
+from .training import Start, Tokenised, training_of
+from .training_output import store_parts, store_rounded, store_weights
+from .training_rows import FITTED, counts, packed_splits, tokenise_splits
 from .utils import finite, timed, write_json
-
-ADAPTER = "adapter"
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
 
 def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Path:
@@ -52,129 +47,171 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     Raises:
         UserError: data, model, plan or checkpoint do not allow it; nothing is trained then.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        fix = "start it without torchrun or accelerate launch"
-        raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
-    seconds: dict[str, float] = {}
-    device, technique = detect_device(), TECHNIQUES[plan.technique]
-    require_quantisation(config, plan, device)
-    record = start_record(config, plan, device)
-    checkpoint = find_checkpoint(config)
-    if checkpoint is not None:
-        run_dir = checkpoint.parent.parent
-        before = read_record(run_dir)
-        check_resume(before, record)
-        if before["status"] == "finished":
-            say(f"This run is finished; nothing was trained: {run_dir}")
-            return run_dir
-        record["run"], record["created"] = before["run"], before["created"]
-    with timed(seconds, "load"):
-        loaded = load_base(config, plan.weights, technique.quantised)
-    record["model"] = loaded.source.as_dict()
-    say(f"Base model: {loaded.source.name} from {loaded.source.origin} ({loaded.source.note})")
-    with timed(seconds, "tokenise"):
-        splits = tokenise_splits(config, loaded.tokenizer)
-    for name, split in splits.items():
-        record["data"][name] = {
-            "examples": len(split.dataset),
-            "dropped_over_length": split.dropped,
-            "tokens": split.tokens,
-            "label_tokens": split.label_tokens,
-        }
-    sizes = [len(splits[name].dataset) for name in ("train", "validation")]
-    arguments, reasons = trainer_arguments(config, plan, device, *sizes)
-    record["reasons"] |= reasons
-    record["arguments"] = arguments
-    for name, reason in reasons.items():
-        say(f"{name}: {reason}")
-    if checkpoint is None:
-        run_dir = new_run(config, f"{config.objective}-{plan.technique}")
-        record["run"] = run_dir.name
-    write_json(run_dir / RECORD, record)
-    trainer = build_trainer(config, plan, loaded, splits, run_dir, arguments, say)
-    record |= _count(trainer.model)
+    session = _begin(config, plan, say)
+    checkpoint = find_checkpoint(session.config)
+    if checkpoint is not None and _is_finished(session, checkpoint):
+        return checkpoint.parent.parent
+    loaded = _load(session)
+    splits = _tokenise(session, loaded)
+    arguments = _arguments(session, splits)
+    run_dir = _open_folder(session, checkpoint)
+    trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
+    _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
-    with timed(seconds, "train"):
-        _run(trainer, checkpoint, run_dir, say)
-    record |= _outcome(trainer, device)  # before the merge, which takes memory of its own
-    with timed(seconds, "save"):
-        loaded.tokenizer.save_pretrained(run_dir)
-        model = trainer.model
-        if technique.trainable == "adapter":
-            _save_adapter(model, run_dir)
-        if technique.quantised:
-            say("The adapter is merged into the base as it was rounded, in RAM")
-            del trainer, loaded, model
+    _train_and_test(session, trainer, loaded, checkpoint, run_dir)
+    quantised, mergeable = session.technique.quantised, session.technique.mergeable
+    # Before the merge, which takes memory of its own.
+    session.record |= outcome(trainer, session.device)
+    scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
+    with timed(session.seconds, "save"):
+        store_parts(session, loaded, trainer.model, run_dir)
+        if quantised and mergeable:
+            labels = loaded.labels
+            del trainer, loaded
             gc.collect()  # the trainer and the model refer to each other
-            model = merged_with_rounded_base(config, plan.weights, run_dir / ADAPTER)
-        elif technique.trainable == "adapter":
-            model = model.merge_and_unload()
-        _save_weights(model, run_dir)
+            store_rounded(session, labels, scored, run_dir)
+        elif mergeable:
+            store_weights(session, trainer.model, run_dir)
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
-    record |= {"status": "finished", "seconds": seconds}
-    write_json(run_dir / RECORD, finite(record))  # best_metric, if training diverged
-    append_run(config, plan, device, record)
-    promote(config, run_dir)
+    session.record |= {"status": "finished", "seconds": session.seconds}
+    write_json(run_dir / RECORD, finite(session.record))  # best_metric, if training diverged
+    append_run(session.config, plan, session.device, session.record)
+    promote(session.config, run_dir)
     return run_dir
 
 
-def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
-    """Return what training_args.json says before the first step."""
-    manifest = check_prepared(config)
-    batch = plan.per_device_train_batch_size * plan.gradient_accumulation_steps
-    return {
-        "schema": 1,
-        "status": "running",
-        "run": "",
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "objective": config.objective,
-        "technique": plan.technique,
-        "seed": config.train.seed,
-        "effective_batch_size": batch,
-        "config": config.as_dict(),
-        "sources": config.source,
-        "plan": plan.as_dict(),
-        "reasons": dict(plan.reasons),
-        "device": device.as_dict(),
-        "versions": _versions(TECHNIQUES[plan.technique].quantised),
-        "code": code_state(config.root),
-        "data": {key: manifest[key] for key in ("outputs", "config_sha256", "scrubber")},
-    }
-
-
-def preview(config: Config, plan: Plan, device: Device) -> str:
-    """Return the arguments and the first training example with its mask; write nothing.
+def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
+    """Check what can be checked before a model is loaded.
 
     Raises:
-        UserError: what would stop a real run as well.
+        UserError: what does not allow the run.
     """
-    source = resolve_model(config, fetch=False)
-    lines = [f"Base model: {source.name} from {source.origin} ({source.note})"]
-    if not source.path.joinpath("config.json").is_file():
-        return "\n".join([*lines, "it is not on this disk yet, so no example can be tokenised"])
-    tokenizer = load_tokenizer(source, config.model.trust_remote_code)
-    splits = tokenise_splits(config, tokenizer)
-    sizes = [len(splits[name].dataset) for name in ("train", "validation")]
-    arguments, _ = trainer_arguments(config, plan, device, *sizes)
-    lines.append("\nArguments of the trainer")
-    lines += [f"{name:30} {value}" for name, value in arguments.items()]
-    first = splits["train"].dataset[0]
-    lines.append("\nFirst example: a line per token; `learn` marks those that carry loss")
-    for token, label in zip(first["input_ids"], first["labels"], strict=True):
-        mark = "learn" if label != IGNORED else "     "
-        lines.append(f"{mark} {token:7d} {tokenizer.decode([token])!r}")
-    return "\n".join(lines)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        fix = "start it without torchrun or accelerate launch"
+        raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
+    config, _ = start_settings(config)  # the plan tells the reasons
+    device = detect_device()
+    require_quantisation(config, plan, device)
+    session = Session(config, plan, device, say, start_record(config, plan, device))
+    training_of(session.objective).check(config)
+    if idle := unread(config, config.source, plan.technique):
+        session.decide("settings", idle)
+    if warning := replay_warning(config, check_prepared(config)["kind"]):
+        say(warning)
+    return session
 
 
-def tokenise_splits(config: Config, tokenizer: Any) -> dict[str, Tokenised]:
-    """Return the train and validation splits, tokenised alike."""
-    objective = OBJECTIVES[config.objective]
-    prompt = system_prompt(config) if objective.assistant_only else ""
-    length = config.train.max_length
-    return {
-        name: tokenise(load_split(config, name), tokenizer, objective, length, prompt, name)
-        for name in ("train", "validation")
-    }
+def _is_finished(session: Session, checkpoint: Path) -> bool:
+    """Take name and date of the run that goes on; return whether nothing of it is left to do.
+
+    Raises:
+        UserError: it was begun with other settings, data or model.
+    """
+    run_dir = checkpoint.parent.parent
+    before = read_record(run_dir)
+    check_resume(before, session.record)
+    session.record |= {"run": before["run"], "created": before["created"]}
+    if before["status"] == "finished":
+        session.say(f"This run is finished; nothing was trained: {run_dir}")
+    return bool(before["status"] == "finished")
+
+
+def _load(session: Session) -> LoadedModel:
+    """Load the base; write down which one it is, its template, head and labels.
+
+    Raises:
+        UserError: it is missing, or does not fit objective, technique or start adapter.
+    """
+    from transformers import set_seed
+
+    config, record, say = session.config, session.record, session.say
+    with timed(session.seconds, "load"):
+        set_seed(config.train.seed)  # a head that the weights lack starts at random
+        labels = label_names(config)
+        head, quantised = HEADS[session.objective.head], session.technique.quantised
+        loaded = load_base(config, session.plan.weights, quantised, head=head, labels=labels)
+    if reason := why_not(session.objective, session.technique, loaded.head):
+        raise UserError(Problem("technique", reason))
+    source = loaded.source
+    record |= {"model": source.as_dict(), "labels": list(labels)}
+    if config.model.adapter:
+        record["started_from"] = check_start(config, source.name, source.path, labels)
+    say(f"Base model: {source.name} from {source.origin} ({source.note})")
+    if loaded.template is not None:
+        record["chat_template"] = loaded.template.as_dict()
+        say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
+    if loaded.note:
+        session.decide("head", loaded.note)
+    return loaded
+
+
+def _tokenise(session: Session, loaded: LoadedModel) -> dict[str, Tokenised]:
+    """Return the rows that are trained and validated on; write down their counts.
+
+    Raises:
+        UserError: rows that cannot be learned from.
+    """
+    config, data = session.config, session.record["data"]
+    reader = loaded.reader(session.objective.images)
+    with timed(session.seconds, "tokenise"):
+        splits = tokenise_splits(config, reader, loaded.labels, say=session.say)
+    for name, split in splits.items():
+        data[name] = counts(split)
+    if splits["train"].sources:
+        data["mixture"] = [*splits["train"].sources]
+    splits, packing = packed_splits(config, session.plan, splits, loaded.model)
+    for name, split in splits.items():
+        data[name]["rows"] = len(split.dataset)
+    for name, reason in packing.items():
+        session.decide(name, reason)
+    return splits
+
+
+def _arguments(session: Session, splits: dict[str, Tokenised]) -> dict[str, Any]:
+    """Return the trainer's arguments; the reason of each automatic one is shown."""
+    sizes = [len(splits[name].dataset) for name in FITTED]
+    arguments, reasons = trainer_arguments(session.config, session.plan, session.device, *sizes)
+    for name, reason in reasons.items():
+        session.decide(name, reason)
+    session.record["arguments"] = arguments
+    return arguments
+
+
+def _open_folder(session: Session, checkpoint: Path | None) -> Path:
+    """Return the folder of the run, a new one unless a run goes on, with its record."""
+    if checkpoint is None:
+        run_dir = new_run(session.config, f"{session.objective.name}-{session.technique.name}")
+        session.record["run"] = run_dir.name
+    else:
+        run_dir = checkpoint.parent.parent
+    write_json(run_dir / RECORD, session.record)
+    return run_dir
+
+
+def _describe(session: Session, model: Any) -> None:
+    session.record |= count_weights(model)
+    for name, note in session.technique.notes(model, session.config).items():
+        session.decide(name, note)
+
+
+def _train_and_test(
+    session: Session, trainer: Any, loaded: LoadedModel, checkpoint: Path | None, run_dir: Path
+) -> None:
+    """Train; an objective that tests itself scores the test split before and after."""
+    score, test = training_of(session.objective).score, None
+    if session.objective.tests_itself:
+        reader = loaded.reader(session.objective.images)
+        found = tokenise_splits(session.config, reader, loaded.labels, ("test",))
+        test = found["test"].dataset
+        if not len(test):
+            session.decide("test", "nothing is tested: the test split is empty")
+            test = None
+    if test is not None:
+        session.record["test"] = {"examples": len(test), "before": score(trainer, test)}
+    with timed(session.seconds, "train"):
+        _run(trainer, checkpoint, run_dir, session.say)
+    if test is not None:
+        session.record["test"]["after"] = score(trainer, test)
 
 
 def build_trainer(
@@ -199,11 +236,14 @@ def build_trainer(
     """
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-    trainer_class, arguments_class = OBJECTIVES[config.objective].trainer_classes()
+    objective = OBJECTIVES[config.objective]
+    training = training_of(objective)
+    trainer_class, arguments_class = training.trainer_classes()
     # A renaming inside transformers that no user can act on.
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
-    model = TECHNIQUES[plan.technique].apply(loaded.model.train(), config)
+    row = TECHNIQUES[plan.technique]
+    model = _adapted(loaded, config, plan)
     validates = arguments["load_best_model_at_end"]
     callbacks = [make_callback(run_dir / LOG_NAME, say)]
     if validates and config.train.early_stopping_patience is not None:
@@ -211,22 +251,36 @@ def build_trainer(
     args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
     if args.n_gpu > 1:
         args._n_gpu = 1  # the plan is for one GPU; torch would split batches over all
-    trainer = trainer_class(
-        model=model,
-        args=args,
-        train_dataset=splits["train"].dataset,
-        eval_dataset=splits["validation"].dataset if validates else None,
-        processing_class=loaded.tokenizer,
-        callbacks=callbacks,
+    validation = splits["validation"].dataset if validates else None
+    inputs = trainer_inputs(
+        model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
     )
+    start = Start(config, model, loaded.reader(objective.images), loaded.labels)
+    extras = training.extras(start)
+    if is_packed(splits["train"].dataset):
+        extras["data_collator"] = packed_collator(loaded.tokenizer)
+    trainer = trainer_class(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
-    if TECHNIQUES[plan.technique].quantised:
+    if row.quantised:
         # TRL casts adapters on a quantised base to bf16, which loses small updates.
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
     return trainer
+
+
+def _adapted(loaded: LoadedModel, config: Config, plan: Plan) -> Any:
+    """Return the base with the technique applied, or with the adapter that the run goes on from."""
+    row, head, model = TECHNIQUES[plan.technique], loaded.head, loaded.model.train()
+    if not config.model.adapter:
+        return row.apply(model, config, head)
+    start = read_adapter(config.path(config.model.adapter))
+    if not row.prompts:
+        return with_adapter(model, start, trainable=True)
+    filled = row.apply(model, config, head)  # peft trains new prompts only, but fills them
+    filled.load_adapter(start.folder, "default", is_trainable=True)
+    return filled
 
 
 def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[str], None]) -> None:
@@ -257,54 +311,3 @@ def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> Non
     best = Path(state.get("best_model_checkpoint") or checkpoint)
     trainer._load_from_checkpoint(str(best if best.is_dir() else checkpoint))
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-
-
-def _save_adapter(model: Any, run_dir: Path) -> None:
-    model.save_pretrained(run_dir / ADAPTER)
-    (run_dir / ADAPTER / "README.md").unlink(missing_ok=True)  # an empty form by peft
-
-
-def _save_weights(model: Any, run_dir: Path) -> None:
-    model.config.use_cache = True
-    model.save_pretrained(run_dir, max_shard_size="1000GB")  # always one model.safetensors
-
-
-def _count(model: Any) -> dict[str, int]:
-    sizes = [(_weights(p), p.requires_grad) for p in model.parameters()]
-    return {
-        "parameters": sum(size for size, _ in sizes),
-        "trainable_parameters": sum(size for size, trained in sizes if trained),
-    }
-
-
-def _weights(parameter: Any) -> int:
-    """Return how many weights a parameter holds: a 4-bit one packs two into a byte."""
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else state.shape.numel()
-
-
-def _outcome(trainer: Any, device: Device) -> dict[str, Any]:
-    import torch
-
-    state = trainer.state
-    best = state.best_model_checkpoint
-    if device.kind == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        # Linux counts in KiB, macOS in bytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if sys.platform == "darwin" else 1024
-    return {
-        "steps": state.global_step,
-        "epochs": round(state.epoch or 0.0, 3),
-        "tokens_seen": int(state.num_input_tokens_seen),
-        "best_step": int(best.rpartition("-")[2]) if best else None,
-        "best_metric": state.best_metric,
-        "peak_memory_gib": round(peak / 2**30, 2),
-    }
-
-
-def _versions(quantised: bool) -> dict[str, str]:
-    names = (*PACKAGES, PACKAGE) if quantised else PACKAGES
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"python": sys.version.split()[0], **found}

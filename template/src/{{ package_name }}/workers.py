@@ -22,7 +22,7 @@ from .examination import Examiner, Verdict
 from .guidance import Languages
 from .keys import Keys
 from .lengths import OVER_LENGTH, Lengths, pieces_of
-from .manifest import recognizer_files, scrub_policy
+from .manifest import image_folder, recognizer_files, scrub_policy
 from .overlap import OverlapIndex
 from .readers import RawFile, RawRow, RowReader
 from .records import Record, canonical
@@ -61,7 +61,9 @@ class Worker:
     def __init__(self, task: Task) -> None:
         self._task = task
         config = task.config
-        self._examiner = Examiner(config.data, task.layout, task.keys, task.canaries)
+        self._examiner = Examiner(
+            config.data, task.layout, task.keys, task.canaries, image_folder(config)
+        )
         self._rules = chosen_rules(config.data.cleaning.model_dump())
         self._split = split_rule(config.data.split.model_dump())
         self._labels: set[str] = set()  # that were looked at
@@ -241,8 +243,8 @@ def _mark(entry: dict[str, Any], signature: "NDArray[Any]") -> int:
 def claim(record: Record) -> str:
     """Return 16 hexadecimal digits for what a record says where a few words decide.
 
-    That is labels, short answers, and a short question that stands above a passage: rows that
-    share a long passage are alike, and ask or answer something else. None repeats the other.
+    That is labels, images, short answers, and a short question that stands above a passage: rows
+    that share a long passage are alike, and ask or answer something else. None repeats the other.
     """
     turns = (*record.messages, *record.chosen, *record.rejected)
     stated = [turn.content for turn in turns if turn.role == "assistant"]
@@ -251,7 +253,7 @@ def claim(record: Record) -> str:
         question, _, passage = turn.content.partition("\n\n")
         stated += [question] if turn.role == "user" and passage else []
     short = [normalised(text) for text in stated if len(text.split()) < SHORT_TEXT]
-    return digest(canonical([[*record.labels], short]))
+    return digest(canonical([[*record.labels], short, [*record.image_keys]]))
 
 
 def digest(text: str) -> str:
