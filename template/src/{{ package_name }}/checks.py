@@ -22,6 +22,7 @@ from .quantised import require_quantisation
 from .training import training_of
 from .usual_ranges import unusual
 
+
 def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
     """Look at the whole run without training; print what was found.
 

@@ -27,9 +27,9 @@ from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smalle
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
+from .search_space import axes
 from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
-from .search_space import axes
 from .usual_ranges import usual_ranges
 from .utils import markdown_table
 

@@ -36,9 +36,10 @@ def write_folds(config: Config, folds: int, target: Path) -> list[Path]:
     folders = []
     for number in range(folds):
         folder = target / f"{number + 1}-of-{folds}"
-        trained = [row for row, place in zip(rows, places, strict=True) if place != number]
+        placed = [*zip(rows, places, strict=True)]
+        trained = [row for row, place in placed if place != number]
         # Copies that data.resample made of a rare class are validated on once.
-        held = dict.fromkeys(row for row, place in zip(rows, places, strict=True) if place == number)
+        held = dict.fromkeys(row for row, place in placed if place == number)
         parts = {"train.jsonl": trained, "validation.jsonl": [*held]}
         texts |= {name: "".join(f"{row}\n" for row in part) for name, part in parts.items()}
         for name, content in texts.items():

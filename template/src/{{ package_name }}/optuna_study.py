@@ -15,7 +15,20 @@ from .errors import Problem, UserError
 from .runs import COMPARED, FREE
 from .search_space import Range, flow
 from .study import (
-    FAILED, FINISHED, NAMES, PRUNED, REASON, RUNS, SEARCH, SECONDS, TWIN, VALUES, Comparison, Job, Study, Trial,
+    FAILED,
+    FINISHED,
+    NAMES,
+    PRUNED,
+    REASON,
+    RUNS,
+    SEARCH,
+    SECONDS,
+    TWIN,
+    VALUES,
+    Comparison,
+    Job,
+    Study,
+    Trial,
 )
 from .utils import sha256_json
 

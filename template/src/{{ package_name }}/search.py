@@ -124,5 +124,3 @@ def _run_and_tell(study: Study, opened: Any, trial: Any, changes: Mapping[str, A
     clear(study, trial)
     result = f"{study.metric} {value:.4f}" if value is not None else trial.user_attrs[REASON]
     study.say(f"  trial {trial.number}: {result}")
-
-

@@ -45,23 +45,26 @@ def write_best(found: Comparison, config: Config) -> Path:
 def _trials(found: Comparison) -> Table:
     others = [one for one in found.trials if one.value is None and one.is_own and one.state]
     best = found.best
-    assert best is not None and best.value is not None, "a trial finished"
+    assert best is not None, "a trial finished"
+    # With a trial as configured the others are changes of it; else the best is the measure.
+    base = next((one for one in found.ranked if not one.changes), best)
+    against = f"against trial {base.number}"
     several = any(len(one.values) > 1 for one in found.trials)
     scores = (found.metric, "standard deviation") if several else (found.metric,)
     header = (
-        *("place", "trial", *found.axes, *scores, "behind the best", "best step", "steps"),
+        *("place", "trial", *found.axes, *scores, against, "best step", "steps"),
         *("trained weights", "minutes", "state"),
     )
     rows = []
     for place, one in enumerate([*found.ranked, *others], 1):
         record = _record(found, one)
         spread = [_figure(stdev(one.values) if len(one.values) > 1 else None)] * several
-        behind = None if one.value is None else abs(one.value - best.value)
+        change = "-" if one.value is None else f"{one.value - (base.value or 0.0):+.4f}"
         rows.append(
             (
                 *(str(place) if one.value is not None else "-", str(one.number)),
                 *(_shown(one.changes[name]) if name in one.changes else "-" for name in found.axes),
-                *(_figure(one.value), *spread, _figure(behind)),
+                *(_figure(one.value), *spread, change),
                 *(_count(record.get(name)) for name in ("best_step", "steps")),
                 _count(record.get("trainable_parameters")),
                 *(f"{one.seconds / 60:.1f}", one.state),

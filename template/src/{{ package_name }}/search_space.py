@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -137,18 +137,14 @@ def words(settings: Mapping[str, Any]) -> list[str]:
 
 def combinations_of(space: Mapping[str, Values]) -> list[dict[str, Any]]:
     """Return all combinations of the values, the last axis changing first."""
-    return [
-        dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())
-    ]
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
 def one_at_a_time(space: Mapping[str, Values], config: Config) -> list[dict[str, Any]]:
     """Return the base, and each value of each axis that the base does not have."""
     now = dict(leaves(config))
-    return [
-        {},
-        *({name: value} for name, values in space.items() for value in values if value != now[name]),
-    ]
+    pairs = ((name, value) for name, values in space.items() for value in values)
+    return [{}, *({name: value} for name, value in pairs if value != now[name])]
 
 
 def read_space(path: Path) -> Space:
@@ -169,7 +165,8 @@ def read_space(path: Path) -> Space:
     found = {name: values[name] for name in known if values.get(name) is not None}
     for name, (fits, allowed) in SCALARS.items():
         if name in found and not fits(found[name]):
-            problems.append(Problem(lines.get(name, path.name), f"{name}: the value does not fit", allowed))
+            place = lines.get(name, path.name)
+            problems.append(Problem(place, f"{name}: the value does not fit", allowed))
     for part, ranges in (("search", True), ("sweep", False)):
         found[part] = _axes(part, values.get(part), (lines, path.name), problems, ranges)
     if problems:

@@ -65,17 +65,13 @@ def planned(job: Job) -> list[dict[str, Any]] | None:
     lists = {name: row for name, row in job.axes.items() if not isinstance(row, Range)}
     if not job.sweep and size(job.axes) > job.space.trials:
         return None
-    if job.method == "ablation":
-        count = 1.0 + sum(map(len, lists.values()))  # before any that the base has already
-    else:
-        count = size(lists)
+    ablation = job.method == "ablation"
+    count = 1 + sum(map(len, lists.values())) if ablation else size(lists)
     if count > job.space.trials:
         found = f"{count:g} runs, more than trials: {job.space.trials}"
         fix = "fewer values, `method: ablation`, or more trials"
         raise UserError(Problem("sweep of the search file", found, fix=fix))
-    if job.method == "ablation":
-        return one_at_a_time(lists, job.make([]))
-    return combinations_of(lists)
+    return one_at_a_time(lists, job.make([])) if ablation else combinations_of(lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +165,3 @@ class Comparison:
     def best(self) -> Trial | None:
         """Return the best trial; None where none finished."""
         return next(iter(self.ranked), None)
-
-

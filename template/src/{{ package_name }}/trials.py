@@ -103,8 +103,8 @@ def _run(study: Study, trial: Any, changes: Mapping[str, Any], fold: int) -> flo
     callback = _reports(study, trial, fold)
     run_dir = train(config, plan, _indented(study.say), [callback], alone=False)
     record = read_record(run_dir)
-    mark = {"study": study.folder.name, "trial": trial.number, "changes": dict(changes)}
-    write_json(run_dir / RECORD, record | {"search": mark | {"fold": fold} if study.folds else mark})
+    mark = _mark(study, trial, changes) | ({"fold": fold} if study.folds else {})
+    write_json(run_dir / RECORD, record | {"search": mark})
     value = record["best_metric"]
     if value is None:
         found = f"{study.metric} is no finite number, or nothing was validated"
@@ -159,12 +159,13 @@ def _reports(study: Study, trial: Any, fold: int) -> Any:
 def _note_pruned(study: Study, trial: Any, changes: Mapping[str, Any]) -> None:
     """Write into the record of a run that it was stopped, and why."""
     for name in trial.user_attrs[RUNS]:
-        record = read_record(study.runs / name)
-        mark = {"study": study.folder.name, "trial": trial.number, "changes": dict(changes)}
-        write_json(
-            study.runs / name / RECORD, finite(record | {"status": PRUNED, "search": mark})
-        )
+        record = read_record(study.runs / name) | {"search": _mark(study, trial, changes)}
+        write_json(study.runs / name / RECORD, finite(record | {"status": PRUNED}))
     trial.set_user_attr(REASON, f"{study.metric} behind the median of the trials before it")
+
+
+def _mark(study: Study, trial: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"study": study.folder.name, "trial": trial.number, "changes": dict(changes)}
 
 
 def _indented(say: Callable[[str], None]) -> Callable[[str], None]:
