@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .data_loader import check_prepared
+from .data_loader import load_split
 from .errors import Problem, UserError
 from .folds import write_folds
 from .optuna_study import (
@@ -40,7 +40,9 @@ def run_search(job: Job, say: Callable[[str], None] = print) -> Path:
     base = job.make([])
     metric, larger = compared_metric(base)
     wanted = planned(job)
-    check_prepared(base)
+    if not load_split(base, "validation") and not job.folds:
+        fix = "a larger share for data.split.validation, or cross-validation: --folds 5"
+        raise UserError(Problem("prepared data", "the validation split is empty", fix=fix))
     folder = job.folder
     with _alone(folder):
         folds = write_folds(base, job.folds, folder / "folds") if job.folds else []

@@ -1,6 +1,7 @@
 """One trial of a study: a normal run, or one for each fold, whose validations are reported."""
 
 import gc
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from .objectives import OBJECTIVES
 from .planning import resolve_plan
 from .runs import CHECKPOINTS, RECORD, find_checkpoint, read_record
 from .search_space import words
-from .study import PRUNED, REASON, RUNS, SECONDS, STARTS, VALUES, Study
+from .study import FAILED, PRUNED, REASON, RUNS, SECONDS, STARTS, VALUES, Study
 from .trainer import train
 from .utils import finite, timed, write_json
 
@@ -64,9 +65,11 @@ def run_trial(study: Study, trial: Any, changes: Mapping[str, Any]) -> float | N
             for fold in range(max(len(study.folds), 1)):
                 values.append(_run(study, trial, changes, fold))
     except optuna.TrialPruned:
-        _note_pruned(study, trial, changes)
+        _note_end(study, trial, changes, PRUNED)
+        trial.set_user_attr(REASON, f"{study.metric} behind the median of the trials before it")
         raise
     except UserError as error:
+        _note_end(study, trial, changes, FAILED)
         trial.set_user_attr(REASON, "; ".join(f"{p.where}: {p.found}" for p in error.problems))
         return None
     finally:
@@ -105,11 +108,9 @@ def _run(study: Study, trial: Any, changes: Mapping[str, Any], fold: int) -> flo
     record = read_record(run_dir)
     mark = _mark(study, trial, changes) | ({"fold": fold} if study.folds else {})
     write_json(run_dir / RECORD, record | {"search": mark})
-    value = record["best_metric"]
-    if value is None:
-        found = f"{study.metric} is no finite number, or nothing was validated"
-        raise UserError(Problem("validation", found, fix="a smaller train.learning_rate"))
-    return float(value)
+    if record["best_metric"] is None:
+        raise UserError(Problem("validation", "nothing was validated"))
+    return float(record["best_metric"])
 
 
 def _resumed(study: Study, trial: Any, own: dict[str, Any], fold: int) -> Config:
@@ -147,7 +148,12 @@ def _reports(study: Study, trial: Any, fold: int) -> Any:
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control
             value = kwargs["metrics"].get(study.metric)
-            if fold or value is None:
+            if value is None:
+                return
+            if not math.isfinite(value):
+                found = f"{study.metric} is no finite number"
+                raise UserError(Problem("training", found, fix="a smaller train.learning_rate"))
+            if fold:
                 return
             trial.report(value, sum(study.metric in row for row in state.log_history))
             if trial.should_prune():
@@ -156,12 +162,12 @@ def _reports(study: Study, trial: Any, fold: int) -> Any:
     return Reports()
 
 
-def _note_pruned(study: Study, trial: Any, changes: Mapping[str, Any]) -> None:
-    """Write into the record of a run that it was stopped, and why."""
-    for name in trial.user_attrs[RUNS]:
+def _note_end(study: Study, trial: Any, changes: Mapping[str, Any], status: str) -> None:
+    """Write into the records of runs that did not finish how they ended."""
+    for name in trial.user_attrs.get(RUNS, []):
         record = read_record(study.runs / name) | {"search": _mark(study, trial, changes)}
-        write_json(study.runs / name / RECORD, finite(record | {"status": PRUNED}))
-    trial.set_user_attr(REASON, f"{study.metric} behind the median of the trials before it")
+        if record["status"] == "running":
+            write_json(study.runs / name / RECORD, finite(record | {"status": status}))
 
 
 def _mark(study: Study, trial: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
