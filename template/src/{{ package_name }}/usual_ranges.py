@@ -118,7 +118,7 @@ ROWS = (
         0.03,
         0.1,
         "share of the run",
-        "0.03 (Alpaca), 0.06 (LoRA for RoBERTa), 0.1 (BERT: 10,000 of its steps)",
+        "0.03 (Alpaca), 0.06 (LoRA for RoBERTa), 0.1 (the fine-tuning code of BERT)",
         "the schedule `constant`, which has none",
         _warm_up,
     ),
