@@ -19,7 +19,7 @@ from .optuna_study import (
     require_optuna,
 )
 from .search_results import write_best, write_results
-from .search_space import words
+from .search_space import shown_value, words
 from .study import REASON, Comparison, Job, Study, planned
 from .trials import clear, compared_metric, run_trial, time_left
 
@@ -106,9 +106,9 @@ def _go_on(job: Job, study: Study, opened: Any, wanted: list[dict[str, Any]] | N
             continue
         done = [one for one in read_trials(opened, job) if one.state and one.is_own]
         left = time_left([one.seconds for one in done if one.seconds], total - len(done))
-        title = ", ".join(words(changes)) or "as configured"
+        title = ", ".join(f"{name}={shown_value(value)}" for name, value in changes.items())
         place = f"{len(done) + 1} of {total}" + (f", {left}" if left else "")
-        study.say(f"trial {trial.number} ({place}): {title}")
+        study.say(f"trial {trial.number} ({place}): {title or 'as configured'}")
         _run_and_tell(study, opened, trial, changes)
 
 

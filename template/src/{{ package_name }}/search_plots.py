@@ -7,11 +7,13 @@ from typing import Any
 
 from .pages import shown
 from .plots import BASE_COLOUR, INK, OVER_COLOUR, TUNED_COLOUR, inline
-from .search_space import flow
+from .search_space import flow, title
 from .study import PRUNED, Trial
 
 SIZE = (3.2, 2.3)  # inches
 SMALL, TEXT_SIZE = 7.5, 8  # points
+FEW_PLACES, MOST_PLACES = 3, 8  # numbers that get a place each; fewer where none comes twice
+LONG_NAME = 7  # characters of a value that is written slanted
 WIDE_RANGE = 20  # largest value over smallest from which an axis is logarithmic
 
 
@@ -19,7 +21,8 @@ def draw_history(finished: Sequence[Trial], metric: str, larger: bool) -> str:
     """Draw the value of each trial in order, and the best one so far as a line."""
     figure, axis = _axes(metric)
     ordered = sorted(finished, key=lambda one: one.number)
-    numbers, values = [one.number for one in ordered], [one.value for one in ordered]
+    numbers = [one.number for one in ordered]
+    values = [one.value for one in ordered if one.value is not None]
     best = [*accumulate(values, max if larger else min)]
     axis.step(numbers, best, where="post", color=TUNED_COLOUR, linewidth=1.5)
     axis.plot(numbers, values, "o", color=BASE_COLOUR, markersize=4)
@@ -62,9 +65,11 @@ def draw_axis(finished: Sequence[Trial], setting: str, metric: str, prefix: str)
     for one in sorted(finished, key=lambda trial: _order(trial.changes.get(setting))):
         name = _short(one.changes[setting]) if setting in one.changes else "as configured"
         groups.setdefault(name, []).append(one.value or 0.0)
-    numbers = [one.changes.get(setting) for one in finished]
-    if len(groups) > 8 and all(_is_number(number) for number in numbers):
-        axis.plot(numbers, [one.value for one in finished], "o", color=BASE_COLOUR, markersize=4)
+    numbers = [value for one in finished if _is_number(value := one.changes.get(setting))]
+    places = FEW_PLACES if len(groups) == len(finished) else MOST_PLACES
+    if len(numbers) == len(finished) and len(groups) > places:
+        marks = [one.value for one in finished]
+        axis.plot(numbers, marks, "o", color=BASE_COLOUR, markersize=4)
         if min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE_RANGE:
             axis.set_xscale("log")
     else:
@@ -72,9 +77,10 @@ def draw_axis(finished: Sequence[Trial], setting: str, metric: str, prefix: str)
             axis.plot([place] * len(values), values, "o", color=BASE_COLOUR, markersize=4)
             ends = [place - 0.25, place + 0.25]
             axis.plot(ends, [fmean(values)] * 2, color=TUNED_COLOUR, linewidth=2)
-        axis.set_xticks(range(len(groups)), [*groups], parse_math=False)
+        slanted = {"rotation": 30, "ha": "right"} if max(map(len, groups)) > LONG_NAME else {}
+        axis.set_xticks(range(len(groups)), [*groups], parse_math=False, **slanted)
         axis.set_xlim(-0.6, len(groups) - 0.4)
-    axis.set_xlabel(setting, size=TEXT_SIZE, color=INK, parse_math=False)
+    axis.set_xlabel(title(setting), size=TEXT_SIZE, color=INK, parse_math=False)
     told = "; ".join(f"{name} {fmean(values):.4f}" for name, values in groups.items())
     return inline(figure, prefix, shown(f"{metric} by {setting}, means: {told}."))
 
@@ -85,9 +91,9 @@ def draw_shares(shares: Mapping[str, float]) -> str:
 
     figure = Figure(figsize=(SIZE[0], 0.6 + 0.36 * len(shares)), layout="constrained")
     axis = figure.add_subplot()
-    for place, (name, share) in enumerate(reversed(shares.items())):
+    for place, (name, share) in enumerate(reversed([*shares.items()])):
         axis.barh(place, share, height=0.3, color=TUNED_COLOUR)
-        text = f"{name} {share:.0%}"
+        text = f"{title(name)} {share:.0%}"
         axis.text(0, place + 0.18, text, size=SMALL, color=INK, va="bottom", parse_math=False)
     axis.set_yticks([])
     axis.set_xlim(0, 1)

@@ -13,7 +13,7 @@ from .config import Config
 from .runs import RECORD
 from .runs_table import Table, read_runs, tables, write
 from .search_plots import draw_axis, draw_course, draw_history, draw_shares
-from .search_space import flow
+from .search_space import flow, shown_value, title
 from .study import Comparison, Trial
 from .utils import read_json, write_text
 
@@ -52,8 +52,17 @@ def _trials(found: Comparison) -> Table:
     several = any(len(one.values) > 1 for one in found.trials)
     scores = (found.metric, "standard deviation") if several else (found.metric,)
     header = (
-        *("place", "trial", *found.axes, *scores, against, "best step", "steps"),
-        *("trained weights", "minutes", "state"),
+        *(
+            "place",
+            "trial",
+            "state",
+            *map(title, found.axes),
+            *scores,
+            against,
+            "best step",
+            "steps",
+        ),
+        *("trained weights", "minutes"),
     )
     rows = []
     for place, one in enumerate([*found.ranked, *others], 1):
@@ -62,12 +71,15 @@ def _trials(found: Comparison) -> Table:
         change = "-" if one.value is None else f"{one.value - (base.value or 0.0):+.4f}"
         rows.append(
             (
-                *(str(place) if one.value is not None else "-", str(one.number)),
-                *(_shown(one.changes[name]) if name in one.changes else "-" for name in found.axes),
+                *(str(place) if one.value is not None else "-", str(one.number), one.state),
+                *(
+                    shown_value(one.changes[name]) if name in one.changes else "-"
+                    for name in found.axes
+                ),
                 *(_figure(one.value), *spread, change),
                 *(_count(record.get(name)) for name in ("best_step", "steps")),
                 _count(record.get("trainable_parameters")),
-                *(f"{one.seconds / 60:.1f}", one.state),
+                f"{one.seconds / 60:.1f}",
             )
         )
     return Table("Trials", header, rows, _notes(found, others), _pictures(found))
@@ -88,13 +100,16 @@ def _notes(found: Comparison, others: Sequence[Trial]) -> list[str]:
         )
     if repeated := sum(not one.is_own for one in found.trials):
         notes.append(f"Chosen again and not trained again: {repeated} trials.")
-    return notes + [f"Trial {one.number}, {one.state}: {one.reason}" for one in others]
+    ends: dict[str, list[str]] = {}
+    for one in others:
+        ends.setdefault(f"{one.state}: {one.reason}", []).append(str(one.number))
+    return notes + [f"Trial {', '.join(numbers)} {end}." for end, numbers in ends.items()]
 
 
 def _shares(found: Comparison) -> list[Table]:
     if not found.shares:
         return []
-    rows = [(name, f"{share:.0%}") for name, share in found.shares.items()]
+    rows = [(title(name), f"{share:.0%}") for name, share in found.shares.items()]
     notes = [
         "Share of each setting in what sets the best tenth of the trials apart from the rest "
         "(PED-ANOVA, arXiv 2304.10255), of finished trials; with few of them a hint, no more."
@@ -132,7 +147,7 @@ def _pictures(found: Comparison) -> str:
     ]
     for number, name in enumerate(found.axes):
         if len({flow(one.changes.get(name)) for one in finished}) > 1:
-            caption = f"{name}: one mark for each finished trial; line: mean"
+            caption = f"{title(name)}: one mark for each finished trial; line: mean"
             drawn.append((draw_axis(finished, name, found.metric, f"axis{number}"), caption))
     return _figures(drawn)
 
@@ -141,10 +156,6 @@ def _figures(drawn: Sequence[tuple[str, str]]) -> str:
     frame = Markup("<figure>{}<figcaption>{}</figcaption></figure>")
     figures = [frame.format(Markup(svg), caption) for svg, caption in drawn]
     return Markup('<div class="plots">{}</div>').format(Markup("").join(figures))
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else flow(value)
 
 
 def _figure(value: float | None) -> str:

@@ -130,6 +130,16 @@ def flow(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
+def shown_value(value: Any) -> str:
+    """Return a value for people: numbers with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else flow(value)
+
+
+def title(setting: str) -> str:
+    """Return the name of a setting in tables: that of its axis, if it has one."""
+    return next((row.name for row in ROWS if row.setting == setting), setting)
+
+
 def words(settings: Mapping[str, Any]) -> list[str]:
     """Return settings as words of the command line."""
     return [f"{name}={flow(value)}" for name, value in settings.items()]

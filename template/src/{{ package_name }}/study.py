@@ -13,7 +13,7 @@ SEARCH = "search"  # the method that lets optuna choose; the others are those of
 # What a trial of optuna holds besides its settings.
 NAMES, RUNS, VALUES, REASON = "names", "runs", "values", "reason"
 SECONDS, STARTS, TWIN = "seconds", "starts", "twin"
-FINISHED, PRUNED, FAILED = "finished", "stopped early", "no result"
+FINISHED, PRUNED, FAILED = "finished", "stopped", "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Trial:
     Attributes:
         number: from 0.
         changes: setting -> value.
-        state: finished, stopped early, no result; "": it still runs.
+        state: FINISHED, PRUNED (early, by the median), FAILED; "": it still runs.
         value: best validation, the mean over the folds; None unless finished.
         values: of each fold.
         course: number of a validation -> its value, of the first fold.
