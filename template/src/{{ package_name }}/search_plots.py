@@ -65,7 +65,8 @@ def draw_axis(finished: Sequence[Trial], setting: str, metric: str, prefix: str)
     for one in sorted(finished, key=lambda trial: _order(trial.changes.get(setting))):
         name = _short(one.changes[setting]) if setting in one.changes else "as configured"
         groups.setdefault(name, []).append(one.value or 0.0)
-    numbers = [value for one in finished if _is_number(value := one.changes.get(setting))]
+    varied: list[Any] = [one.changes.get(setting) for one in finished]
+    numbers = [value for value in varied if _is_number(value)]
     places = FEW_PLACES if len(groups) == len(finished) else MOST_PLACES
     if len(numbers) == len(finished) and len(groups) > places:
         marks = [one.value for one in finished]
