@@ -34,7 +34,8 @@ from .utils import sha256_json
 
 JOURNAL, IDENTITY = "journal.log", "identity"
 MOST_REPEATS = 10  # trials for each new one; the sampler repeats combinations that it likes
-FEWEST_FOR_SHARES = 6
+# Trials that count as good ones: with fewer, the share of a setting follows a single trial.
+GOOD_TRIALS, LEAST_GOOD = 4, 0.1
 
 
 def require_optuna() -> None:
@@ -193,11 +194,13 @@ def read_trials(opened: Any, job: Job) -> list[Trial]:
 
 def comparison(job: Job, study: Study, opened: Any, larger: bool) -> Comparison:
     """Return the trials side by side, with the share of each setting in what makes a good one."""
-    from optuna.importance import get_param_importances
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     trials, shares = read_trials(opened, job), {}
     values = [trial.value for trial in trials if trial.value is not None]
-    # The ratio of variances says nothing about a few trials, and about changes one at a time.
-    if len(values) >= FEWEST_FOR_SHARES and len(set(values)) > 1 and job.method != "ablation":
-        shares = get_param_importances(opened)
+    # It says nothing about a few trials, and about changes one at a time.
+    if len(values) >= 2 * GOOD_TRIALS and len(set(values)) > 1 and job.method != "ablation":
+        good = max(GOOD_TRIALS / len(values), LEAST_GOOD)
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=good)
+        shares = get_param_importances(opened, evaluator=evaluator)
     return Comparison(study.folder, study.runs, study.metric, larger, [*job.axes], trials, shares)

@@ -111,8 +111,8 @@ def _shares(found: Comparison) -> list[Table]:
         return []
     rows = [(title(name), f"{share:.0%}") for name, share in found.shares.items()]
     notes = [
-        "Share of each setting in what sets the best tenth of the trials apart from the rest "
-        "(PED-ANOVA, arXiv 2304.10255), of finished trials; with few of them a hint, no more."
+        "Share of each setting in what sets the best tenth of the trials, at least four, apart "
+        "from the rest (PED-ANOVA, arXiv 2304.10255); of few trials a hint, no more."
     ]
     picture = _figures([(draw_shares(found.shares), "share in what makes a trial good")])
     return [Table("What mattered", ("setting", "share"), rows, notes, picture)]
@@ -143,8 +143,10 @@ def _pictures(found: Comparison) -> str:
     finished = found.ranked
     drawn = [
         (draw_history(finished, found.metric, found.larger), "trials in order; line: best so far"),
-        (draw_course(own, found.best, found.metric), "course of each trial; strong: the best"),
     ]
+    if any(one.course for one in own):
+        caption = "course of each trial; strong: the best"
+        drawn.append((draw_course(own, found.best, found.metric), caption))
     for number, name in enumerate(found.axes):
         if len({flow(one.changes.get(name)) for one in finished}) > 1:
             caption = f"{title(name)}: one mark for each finished trial; line: mean"
