@@ -52,34 +52,21 @@ def _trials(found: Comparison) -> Table:
     several = any(len(one.values) > 1 for one in found.trials)
     scores = (found.metric, "standard deviation") if several else (found.metric,)
     header = (
-        *(
-            "place",
-            "trial",
-            "state",
-            *map(title, found.axes),
-            *scores,
-            against,
-            "best step",
-            "steps",
-        ),
-        *("trained weights", "minutes"),
+        *("place", "trial", "state", *map(title, found.axes), *scores, against),
+        *("best step", "steps done", "trained weights", "minutes"),
     )
     rows = []
     for place, one in enumerate([*found.ranked, *others], 1):
-        record = _record(found, one)
+        record, own = _record(found, one), one.changes
         spread = [_figure(stdev(one.values) if len(one.values) > 1 else None)] * several
         change = "-" if one.value is None else f"{one.value - (base.value or 0.0):+.4f}"
         rows.append(
             (
-                *(str(place) if one.value is not None else "-", str(one.number), one.state),
-                *(
-                    shown_value(one.changes[name]) if name in one.changes else "-"
-                    for name in found.axes
-                ),
+                *("-" if one.value is None else str(place), str(one.number), one.state),
+                *(shown_value(own[name]) if name in own else "-" for name in found.axes),
                 *(_figure(one.value), *spread, change),
                 *(_count(record.get(name)) for name in ("best_step", "steps")),
-                _count(record.get("trainable_parameters")),
-                f"{one.seconds / 60:.1f}",
+                *(_count(record.get("trainable_parameters")), f"{one.seconds / 60:.1f}"),
             )
         )
     return Table("Trials", header, rows, _notes(found, others), _pictures(found))
