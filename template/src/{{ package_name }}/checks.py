@@ -20,14 +20,7 @@ from .planning import require_fit, resolve_plan
 from .preparation import survey
 from .quantised import require_quantisation
 from .training import training_of
-
-# Setting -> range outside which a run rarely succeeds (lowest, highest). The common advice of
-# the LoRA and QLoRA papers (arXiv 2106.09685, 2305.14314) and of the Hugging Face course.
-USUAL = {
-    "learning_rate": (1e-5, 5e-4),
-    "num_train_epochs": (1.0, 5.0),
-    "weight_decay": (0.0, 0.1),
-}
+from .usual_ranges import unusual
 
 
 def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
@@ -93,10 +86,11 @@ def _objective(config: Config) -> str:
 
 
 def _unusual(config: Config) -> Iterator[str]:
-    for name, (lowest, highest) in USUAL.items():
-        value = getattr(config.train, name)
-        if isinstance(value, int | float) and not lowest <= value <= highest:
-            yield f"train.{name} is {value:g}; usual values are {lowest:g} to {highest:g}"
+    try:
+        plan, _, _ = resolve_plan(config, must_fit=False, write=False)
+    except UserError:
+        return  # _plan says it
+    yield from unusual(config, plan)
 
 
 def _packs(config: Config) -> str:

@@ -68,7 +68,7 @@ class Config(Settings):
         allowed = list(OBJECTIVES) if info.field_name == "objective" else ["auto", *TECHNIQUES]
         if value not in allowed:
             found = f"no such {info.field_name}{_close(value, allowed)}"
-            # _translate puts what follows the bar into the line "allowed".
+            # translate puts what follows the bar into the line "allowed".
             raise ValueError(f"{found}|{', '.join(allowed)}")
         return value
 
@@ -109,7 +109,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         UserError: everything that is wrong, in one message.
     """
     problems: list[Problem] = []
-    values, sources = _read_yaml(path)
+    values, sources = read_yaml(path)
     for text in overrides:
         problem = _override(text, values, sources)
         if problem is not None:
@@ -117,7 +117,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(problems + _translate(error, sources)) from None
+        raise UserError(problems + translate(error, sources)) from None
     problems += _check_format(config)
     if config.technique != "auto":
         reason = why_not(OBJECTIVES[config.objective], TECHNIQUES[config.technique])
@@ -202,8 +202,8 @@ def _close(name: str, allowed: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the file's values and, for each dotted name, `file:line`."""
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the file's values and, for each dotted name, `file:line`; UserError: no such file."""
     if not path.is_file():
         fix = "give --config PATH, or run the script in the project folder"
         raise UserError(Problem(str(path), "no such configuration file", fix=fix))
@@ -277,7 +277,7 @@ def _project_root(path: Path) -> Path:
     return path.parent
 
 
-def _translate(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
+def translate(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
     """Turn pydantic's findings into one problem per setting, without quoting values."""
     problems: dict[str, Problem] = {}
     for item in error.errors(include_url=False, include_input=False):

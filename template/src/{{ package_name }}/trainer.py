@@ -3,7 +3,7 @@
 import gc
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,26 @@ from .techniques import TECHNIQUES
 from .training import Start, Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
+from .usual_ranges import unusual
 from .utils import finite, timed, write_json
 
 
-def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Path:
+def train(
+    config: Config,
+    plan: Plan,
+    say: Callable[[str], None] = print,
+    callbacks: Sequence[Any] = (),
+    alone: bool = True,
+) -> Path:
     """Train as configured and planned; return the run folder.
+
+    Args:
+        config: The run.
+        plan: Of the device.
+        say: Shows a line of progress.
+        callbacks: More of the trainer; what they raise ends the run.
+        alone: False for one of many runs of a process: it does not become `fine_tuned_model`,
+            and its peak of memory, which is that of all of them, calibrates no plan.
 
     Raises:
         UserError: data, model, plan or checkpoint do not allow it; nothing is trained then.
@@ -51,11 +66,16 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     checkpoint = find_checkpoint(session.config)
     if checkpoint is not None and _is_finished(session, checkpoint):
         return checkpoint.parent.parent
+    session.record["warnings"] = [*unusual(session.config, plan)]
+    for warning in session.record["warnings"]:
+        say(f"warning: {warning}")
     loaded = _load(session)
     splits = _tokenise(session, loaded)
     arguments = _arguments(session, splits)
     run_dir = _open_folder(session, checkpoint)
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
     _train_and_test(session, trainer, loaded, checkpoint, run_dir)
@@ -75,8 +95,9 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
         draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
     session.record |= {"status": "finished", "seconds": session.seconds}
     write_json(run_dir / RECORD, finite(session.record))  # best_metric, if training diverged
-    append_run(session.config, plan, session.device, session.record)
-    promote(session.config, run_dir)
+    if alone:
+        append_run(session.config, plan, session.device, session.record)
+        promote(session.config, run_dir)
     return run_dir
 
 
