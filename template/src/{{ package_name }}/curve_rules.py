@@ -165,7 +165,8 @@ def spike(seen: Evidence) -> str:
     if not now - usual > max(SPIKE * spread, HALF * usual, HIGH):
         return ""
     step = seen.steps[-1]["step"]
-    return f"training loss {now:.3f} at step {step}, median of the {WINDOW} lines before {usual:.3f}"
+    told = f"training loss {now:.3f} at step {step}"
+    return f"{told}, median of the {WINDOW} lines before {usual:.3f}"
 
 
 def exhausted(seen: Evidence) -> str:

@@ -136,7 +136,7 @@ def _problems(config: Config, technique: Technique) -> Iterator[Problem]:
         able = [row.name for row in TECHNIQUES.values() if remedy.fits(row)]
         found = f"{remedy.name} needs weights whose distance to the base `{technique.name}` lacks"
         if remedy.name == EWC and _distance_known(technique):
-            found = f"ewc weighs every weight of the base, for which `{technique.name}` saves memory"
+            found = f"ewc weighs every weight of the base, which `{technique.name}` does not train"
         fix = f"{SETTING}={L2 if _distance_known(technique) else NONE}, or {MIXTURE}"
         yield Problem(SETTING, found, f"with technique {', '.join(able)}", fix)
     if not suits(remedy, objective):

@@ -61,8 +61,11 @@ class HeldProduct:
 
     def square(self, weighed: bool = False) -> float:  # noqa: ARG002 - one signature
         """Return the squared distance of the layer's weight from its start."""
-        down, up = self.down.detach().double(), self.up.detach().double()
-        first_down, first_up = self.start_down.double(), self.start_up.double()
+        # On the CPU, because some accelerators have no doubles, and a small distance is the
+        # difference of large numbers.
+        own_pair, first_pair = (self.down, self.up), (self.start_down, self.start_up)
+        down, up = (one.detach().cpu().double() for one in own_pair)
+        first_down, first_up = (one.cpu().double() for one in first_pair)
         own = ((up.T @ up) * (down @ down.T)).sum()  # tr(A' B' B A), of (rank, rank) matrices
         both = ((first_up.T @ up) * (first_down @ down.T)).sum()
         first = ((first_up.T @ first_up) * (first_down @ first_down.T)).sum()

@@ -108,11 +108,11 @@ def hold(trainer: Any, config: Config, head: Head, tokenizer: Any) -> None:
     settings = config.train
     layers = products(trainer.model)
     inner = {id(weight) for layer in layers for weight in (layer.down, layer.up)}
-    weights = [one for one in _trained(trainer.model, head) if id(one) not in inner]
+    weights = [one for one in trained_weights(trainer.model, head) if id(one) not in inner]
     held = [HeldWeight(one, one.detach().clone()) for one in weights]
     penalty = Penalty(settings.forgetting, settings.forgetting_strength, [*layers, *held])
     if settings.forgetting == EWC:
-        examples = _replayed(config, tokenizer)
+        examples = replayed(config, tokenizer)
         found, mean = relative_fisher(trainer.model, weights, examples, settings.seed)
         for part, importance in zip(held, found, strict=True):
             part.importance = importance
@@ -120,7 +120,7 @@ def hold(trainer: Any, config: Config, head: Head, tokenizer: Any) -> None:
     trainer.penalty = penalty
 
 
-def _trained(model: Any, head: Head) -> list[Any]:
+def trained_weights(model: Any, head: Head) -> list[Any]:
     """Return the parameters that are trained and were in the base."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     new = [*new_parts(base, head)]
@@ -132,7 +132,7 @@ def _trained(model: Any, head: Head) -> list[Any]:
     ]
 
 
-def _replayed(config: Config, tokenizer: Any) -> list[dict[str, Any]]:
+def replayed(config: Config, tokenizer: Any) -> list[dict[str, Any]]:
     """Return FISHER_ROWS examples of `data.mixture`, or all, the same for the same seed."""
     rows = replayed_examples(config, tokenizer)
     drawn = random.Random(config.train.seed).sample(rows, min(FISHER_ROWS, len(rows)))
