@@ -214,8 +214,8 @@ def training(facts: Facts) -> Iterator[str]:
         yield "  (these weights were kept)."
     yield from (f"- Diagnosis: {text}." for text in summary(record, facts.results))
     if held := record.get("forgetting"):
-        yield f"- Held near the base by {held['method']}, strength {held['strength']:g}; distance of"
-        yield f"  the weights from their start {held['distance']:.3g}."
+        yield f"- Held near the base by {held['method']}, strength {held['strength']:g}; the"
+        yield f"  weights ended {held['distance']:.3g} away from their start."
     yield f"- Versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}."
     yield ""
     yield from table(("hyperparameter", "value", "set in"), [*_hyperparameters(record)])

@@ -198,9 +198,7 @@ def size_classes() -> str:
 
 def diagnoses() -> str:
     """One line per thing that is looked for while a run trains, and after its evaluation."""
-    rows = [
-        [row.name, row.sign, row.meaning, row.settings, row.source] for row in DIAGNOSES
-    ]
+    rows = [[row.name, row.sign, row.meaning, row.settings, row.source] for row in DIAGNOSES]
     header = ["finding", "said when", "meaning", "what to change", "threshold from"]
     return markdown_table(header, rows)
 
