@@ -14,6 +14,7 @@ from .objectives import OBJECTIVES
 from .statistics import WORSE
 
 RISE, LEAST_RISE = 0.05, 0.02  # of the validation loss over its lowest: share, and nats
+IN_A_ROW = 2  # validations, so that one by chance is none
 FLAT = 0.02  # share by which a loss may change that stays where it was
 HIGH = 0.5  # nats: the right answer gets a chance of 0.61; a guess between two has 0.69
 HALF = 0.5  # share of the run after which a flat loss is no slow start
@@ -89,15 +90,16 @@ class Evidence:
 
 
 def overfitting(seen: Evidence) -> str:
-    """Validation loss over its lowest, while training loss went on down."""
-    if not (seen.validated and seen.has_loss()) or len(seen.validations) < 2:
+    """Validation loss over its lowest twice in a row, while training loss went on down."""
+    if not (seen.validated and seen.has_loss()) or len(seen.validations) <= IN_A_ROW:
         return ""
     best, last = seen.best, seen.validations[-1]
     lowest, now = best["eval_loss"], last["eval_loss"]
-    if not (now - lowest >= LEAST_RISE and now > (1 + RISE) * lowest):
+    least = min(row["eval_loss"] for row in seen.validations[-IN_A_ROW:])
+    if not (least - lowest >= LEAST_RISE and least > (1 + RISE) * lowest):
         return ""
     before, after = _training_at(seen, best), _training_at(seen, last)
-    if not after < before:
+    if not after < (1 - RISE) * before:
         return ""
     return (
         f"validation loss {lowest:.3f} at step {best['step']}, {now:.3f} at step {last['step']} "

@@ -121,13 +121,14 @@ ROWS = (
     Diagnosis(
         name="overfitting",
         rule=rules.overfitting,
-        sign=f"validation loss {rules.RISE:.0%} over its lowest while training loss falls",
+        sign=f"validation loss {rules.RISE:.0%} over its lowest {rules.IN_A_ROW} times in a row, "
+        f"training loss {rules.RISE:.0%} below what it was there",
         meaning="The model learns the training rows by heart. The best checkpoint is kept, the "
         "time after it is lost.",
         changes=_against_overfitting,
         settings="`train.num_train_epochs` (to the best step), `lora.lora_dropout` or "
         "`train.weight_decay`",
-        source="Prechelt 1998, Early Stopping - But When?: generalisation loss GL_5",
+        source="Prechelt 1998, Early Stopping - But When?: GL_5 and UP_2",
     ),
     Diagnosis(
         name="underfitting",
