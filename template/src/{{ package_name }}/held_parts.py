@@ -92,6 +92,7 @@ def products(model: Any) -> list[HeldProduct]:
     from peft.tuners.lora.layer import ParamWrapper
 
     found = []
+    layer: Any
     for layer in model.modules():
         if isinstance(layer, ParamWrapper):
             where = "train.forgetting"

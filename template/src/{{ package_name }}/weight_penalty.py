@@ -103,8 +103,8 @@ def hold(trainer: Any, config: Config, head: Head, tokenizer: Any) -> None:
         UserError: weights are split over devices, or no row tells what must stay.
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        found = "FSDP and DeepSpeed split the weights, whose copies would no longer fit them"
-        raise UserError(Problem(SETTING, found, fix=f"{SETTING}=none, or one device"))
+        told = "FSDP and DeepSpeed split the weights, whose copies would no longer fit them"
+        raise UserError(Problem(SETTING, told, fix=f"{SETTING}=none, or one device"))
     settings = config.train
     layers = products(trainer.model)
     inner = {id(weight) for layer in layers for weight in (layer.down, layer.up)}
