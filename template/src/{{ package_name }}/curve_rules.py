@@ -20,7 +20,7 @@ HIGH = 0.5  # nats: the right answer gets a chance of 0.61; a guess between two 
 HALF = 0.5  # share of the run after which a flat loss is no slow start
 WINDOW = 10  # lines of the log
 SPIKE = 6.0  # robust standard deviations over the median of the window
-DIVERGED = 1.5  # times the loss before training
+DIVERGED, LEAST_CLIMB = 1.5, 1.0  # over the loss before training: times, and nats
 FEW = 3  # lines in a row that are no chance
 NEAR_ZERO = 0.02  # nats: the right answer gets a chance of 0.98
 PASSES = 16  # over the same rows
@@ -150,11 +150,11 @@ def diverged(seen: Evidence) -> str:
     """Training loss stays far over its first value, that of the base model."""
     if not seen.has_loss(ABOVE_ZERO) or len(seen.steps) <= FEW:
         return ""
-    first, now = seen.steps[0]["loss"], _mean(seen.steps[-FEW:])
-    if not (now > DIVERGED * first and now > HIGH):
+    first, least = seen.steps[0]["loss"], min(row["loss"] for row in seen.steps[-FEW:])
+    if not least > max(DIVERGED * first, first + LEAST_CLIMB):
         return ""
     step = seen.steps[-1]["step"]
-    return f"training loss {first:.3f} at first, {now:.3f} over the last {FEW} lines, step {step}"
+    return f"training loss {first:.3f} at first, {least:.3f} or more in {FEW} lines up to {step}"
 
 
 def spike(seen: Evidence) -> str:

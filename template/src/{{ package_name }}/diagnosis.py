@@ -144,8 +144,8 @@ ROWS = (
     Diagnosis(
         name="instability",
         rule=rules.instability,
-        sign=f"a loss or gradient norm that is no number, a loss {rules.DIVERGED:g} times the "
-        f"first, or one {rules.SPIKE:g} robust standard deviations over those before",
+        sign=f"a loss or gradient norm that is no number, {rules.FEW} losses {rules.DIVERGED:g} "
+        f"times the first, or one {rules.SPIKE:g} robust standard deviations over those before",
         meaning="Steps are too large for the weights that they start from; what was learned may "
         "be lost.",
         changes=_against_instability,

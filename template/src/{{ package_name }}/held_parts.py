@@ -91,8 +91,9 @@ def products(model: Any) -> list[HeldProduct]:
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lora.layer import ParamWrapper
 
+    down: Any
+    up: Any
     found = []
-    layer: Any
     for layer in model.modules():
         if isinstance(layer, ParamWrapper):
             where = "train.forgetting"
