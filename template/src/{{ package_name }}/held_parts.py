@@ -27,6 +27,10 @@ class HeldWeight:
             moved *= self.importance
         return float(moved.sum())
 
+    def copies(self) -> list[Any]:
+        """Return the tensors that are held in memory for it."""
+        return [self.start] if self.importance is None else [self.start, self.importance]
+
     def add_gradient(self, factor: float) -> None:
         """Add that of factor / 2 * the weighed squared distance."""
         if self.weight.grad is None:  # an expert that no token went to
@@ -70,6 +74,10 @@ class HeldProduct:
         both = ((first_up.T @ up) * (first_down @ down.T)).sum()
         first = ((first_up.T @ first_up) * (first_down @ first_down.T)).sum()
         return self.scale**2 * max(float(own - 2 * both + first), 0.0)  # rounding of equals
+
+    def copies(self) -> list[Any]:
+        """Return the tensors that are held in memory for it."""
+        return [self.start_down, self.start_up]
 
     def add_gradient(self, factor: float) -> None:
         """Add that of factor / 2 * the squared distance to both matrices."""

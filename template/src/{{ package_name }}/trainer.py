@@ -60,6 +60,8 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     run_dir = _open_folder(session, checkpoint)
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
     trainer.add_callback(make_watch(session.record, run_dir, say))
+    if config.train.forgetting != NONE:
+        session.decide("forgetting", trainer.penalty.note())
     _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
     _train_and_test(session, trainer, loaded, checkpoint, run_dir)

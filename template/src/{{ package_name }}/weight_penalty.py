@@ -66,6 +66,14 @@ class Penalty:
         for part in self.parts:
             part.add_gradient(self.strength * scale)
 
+    def note(self) -> str:
+        """Return what is held, and the memory of the copies, which the plan does not count."""
+        copies = [one for part in self.parts for one in part.copies()]
+        size = sum(one.numel() * one.element_size() for one in copies) / 2**30
+        return (
+            f"{self.method}, strength {self.strength:g}; copies take {size:.2g} GiB beside the plan"
+        )
+
     def record(self) -> dict[str, Any]:
         """Return what training_args.json says about it."""
         outcome = {"penalty": self.value(), "distance": self.distance()}
