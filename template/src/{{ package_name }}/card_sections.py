@@ -12,6 +12,7 @@ from typing import Any
 
 from .card_facts import OWN_WORDS, Facts, evaluated_elsewhere
 from .card_results import number, probed, table
+from .diagnosis import summary
 from .energy import LEFT_OUT
 from .licences import AS_OF, UNDECLARED, find_licence
 from .report import rows_identity
@@ -211,6 +212,10 @@ def training(facts: Facts) -> Iterator[str]:
         name = record["config"]["train"]["metric_for_best_model"]
         yield f"- Best checkpoint: step {record['best_step']}, {name} {record['best_metric']:.4f}"
         yield "  (these weights were kept)."
+    yield from (f"- Diagnosis: {text}." for text in summary(record, facts.results))
+    if held := record.get("forgetting"):
+        yield f"- Held near the base by {held['method']}, strength {held['strength']:g}; the"
+        yield f"  weights ended {held['distance']:.3g} away from their start."
     yield f"- Versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}."
     yield ""
     yield from table(("hyperparameter", "value", "set in"), [*_hyperparameters(record)])

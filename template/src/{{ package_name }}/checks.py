@@ -10,6 +10,7 @@ from .arguments import OPTIONS
 from .config import Config
 from .data_loader import label_names
 from .errors import Problem, UserError
+from .forgetting import check_forgetting
 from .licences import use_warnings
 from .manifest import recognizer_files, scrub_policy
 from .metrics import METRICS
@@ -146,6 +147,7 @@ def _plan(config: Config) -> str:
     plan, device, _ = resolve_plan(config, must_fit=False, write=False)
     require_fit(plan, device)
     require_quantisation(config, plan, device)
+    check_forgetting(config, plan.technique)
     return (
         f"plan     {plan.technique}, {plan.precision}: needs {plan.need_gib:.1f} of "
         f"{device.memory_gib:.1f} GiB on {device.name}"

@@ -17,7 +17,9 @@ from .benchmarks import read_rows
 from .checksums import CHECKSUMS
 from .cleaning import RULES as CLEANING
 from .config import Config, leaves
+from .diagnosis import ROWS as DIAGNOSES
 from .errors import Problem, UserError
+from .forgetting import ROWS as REMEDIES
 from .formats import FORMATS
 from .gates import GATES
 from .guidance import GUIDANCE
@@ -31,6 +33,7 @@ from .search_space import axes
 from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
 from .usual_ranges import usual_ranges
+from .techniques import TECHNIQUES
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -195,6 +198,24 @@ def size_classes() -> str:
     return markdown_table(["size", *SIZES, "RAM", "disk, full"], rows)
 
 
+def diagnoses() -> str:
+    """One line per thing that is looked for while a run trains, and after its evaluation."""
+    rows = [[row.name, row.sign, row.meaning, row.settings, row.source] for row in DIAGNOSES]
+    header = ["finding", "said when", "meaning", "what to change", "threshold from"]
+    return markdown_table(header, rows)
+
+
+def remedies() -> str:
+    """One line per remedy against forgetting."""
+    rows = []
+    for row in REMEDIES:
+        able = [f"`{one.name}`" for one in TECHNIQUES.values() if row.fits(one)]
+        told = "every technique" if len(able) == len(TECHNIQUES) else ", ".join(able)
+        rows.append([row.name, f"`{row.change}`", row.doc, told, row.cost, row.source])
+    header = ["remedy", "setting", "what it does", "with technique", "cost", "source"]
+    return markdown_table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -214,6 +235,8 @@ TABLES: dict[str, Callable[[], str]] = {
         size_classes,
         usual_ranges,
         axes,
+        diagnoses,
+        remedies,
     )
 }
 TABLES |= TECHNIQUE_TABLES

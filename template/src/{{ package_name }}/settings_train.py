@@ -64,6 +64,10 @@ class Train(Section):
     """Put several short examples into one row, kept apart; auto: where documents are learned."""
     early_stopping_patience: Positive | None = 3
     """Validations without a gain before training stops; null: never."""
+    forgetting: Literal["none", "l2", "ewc"] = "none"
+    """Penalty for moving away from the base (docs/troubleshooting.md); ewc reads data.mixture."""
+    forgetting_strength: Annotated[float, Field(gt=0)] = 0.1
+    """Its factor: strength / 2 * squared distance of the weights (weighed by ewc), in nats."""
     resume_from_checkpoint: str | None = None
     """latest, or a checkpoint folder to go on from; null: a new run."""
     extra: dict[str, Any] = {}

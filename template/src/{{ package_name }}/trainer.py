@@ -15,6 +15,7 @@ from .data_loader import check_prepared, label_names
 from .devices import detect_device
 from .errors import Problem, UserError
 from .forecasts import append_run
+from .forgetting import NONE, check_forgetting
 from .hardware import Plan
 from .heads import HEADS
 from .mixture import replay_warning
@@ -40,6 +41,8 @@ from .training_output import store_parts, store_rounded, store_weights
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
 from .usual_ranges import unusual
 from .utils import finite, timed, write_json
+from .watch import make_watch
+from .weight_penalty import held_class, hold
 
 
 def train(
@@ -76,12 +79,17 @@ def train(
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
     for callback in callbacks:
         trainer.add_callback(callback)
+    trainer.add_callback(make_watch(session.record, run_dir, say))
+    if config.train.forgetting != NONE:
+        session.decide("forgetting", trainer.penalty.note())
     _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
     _train_and_test(session, trainer, loaded, checkpoint, run_dir)
     quantised, mergeable = session.technique.quantised, session.technique.mergeable
     # Before the merge, which takes memory of its own.
     session.record |= outcome(trainer, session.device)
+    if config.train.forgetting != NONE:
+        session.record["forgetting"] = trainer.penalty.record()
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
     with timed(session.seconds, "save"):
         store_parts(session, loaded, trainer.model, run_dir)
@@ -115,6 +123,7 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     require_quantisation(config, plan, device)
     session = Session(config, plan, device, say, start_record(config, plan, device))
     training_of(session.objective).check(config)
+    check_forgetting(config, plan.technique)
     if idle := unread(config, config.source, plan.technique):
         session.decide("settings", idle)
     if warning := replay_warning(config, check_prepared(config)["kind"]):
@@ -132,6 +141,7 @@ def _is_finished(session: Session, checkpoint: Path) -> bool:
     before = read_record(run_dir)
     check_resume(before, session.record)
     session.record |= {"run": before["run"], "created": before["created"]}
+    session.record["findings"] = before.get("findings", [])
     if before["status"] == "finished":
         session.say(f"This run is finished; nothing was trained: {run_dir}")
     return bool(before["status"] == "finished")
@@ -280,7 +290,8 @@ def build_trainer(
     extras = training.extras(start)
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
-    trainer = trainer_class(**inputs, **extras)
+    held = config.train.forgetting != NONE
+    trainer = (held_class(trainer_class) if held else trainer_class)(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:
@@ -288,6 +299,8 @@ def build_trainer(
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+    if held:
+        hold(trainer, config, loaded.head, start.tokenizer)
     return trainer
 
 
