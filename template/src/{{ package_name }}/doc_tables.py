@@ -27,8 +27,10 @@ from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smalle
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
+from .run_metrics import RUN_METRICS
 from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
+from .trackers import TRACKERS
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -193,6 +195,21 @@ def size_classes() -> str:
     return markdown_table(["size", *SIZES, "RAM", "disk, full"], rows)
 
 
+def trackers() -> str:
+    """One line per tracker."""
+    rows = [
+        [f"`{row.name}`", row.title, row.writes, "with `tracker_upload`" if row.uploads else "never", f"`{row.shown}`"]
+        for row in TRACKERS.values()
+    ]
+    return markdown_table(["tracker", "what", "writes", "sends", "shown by"], rows)
+
+
+def run_metrics() -> str:
+    """One line per figure of the training log."""
+    rows = [[f"`{row.name}`", row.unit, row.how, row.source] for row in RUN_METRICS.values()]
+    return markdown_table(["name", "unit", "how it is measured", "read from"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -210,6 +227,8 @@ TABLES: dict[str, Callable[[], str]] = {
         memory,
         rules,
         size_classes,
+        trackers,
+        run_metrics,
     )
 }
 TABLES |= TECHNIQUE_TABLES
