@@ -82,11 +82,12 @@ class Tracking:
             handle.seek(self.read)
             text = handle.read()
         self.read += len(text)
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return [
-            (row.pop("step"), {name: value for name, value in row.items() if value is not None})
-            for row in rows
-        ]
+        joined: dict[int, dict[str, float]] = {}  # training and validation of a step
+        for line in text.splitlines():
+            row = json.loads(line)
+            found = {name: value for name, value in row.items() if value is not None}
+            joined.setdefault(found.pop("step"), {}).update(found)
+        return list(joined.items())
 
     def close(self) -> None:
         """Hand over the rest and close every tracker."""

@@ -56,11 +56,15 @@ class Wandb:
         settings = wandb.Settings(
             mode="online" if about.upload else "offline",
             root_dir=str(folder),
-            # Nothing of the machine: host, user, command line, paths, packages, its own sampling.
+            # Nothing of machine and environment: host, user, command line, paths, packages, notes.
             host="",
             username="",
             email="",
             program="",
+            run_notes="",
+            run_tags=(),
+            run_group="",
+            run_job_type="",
             disable_code=True,
             disable_git=True,
             save_code=False,

@@ -26,7 +26,7 @@ class Tracker:
         title: For people.
         packages: That must be there to import.
         writes: What lies in its folder.
-        shown: Command that shows it; {folder} is that of all runs.
+        shown: Command that shows it.
         open: (folder, about) -> the open tracker; None for one that writes nothing.
         uploads: It has a service that it could send a run to.
     """
@@ -43,7 +43,7 @@ class Tracker:
 TRACKERS: dict[str, Tracker] = {
     row.name: row
     for row in (
-        Tracker(NONE, "training_log.jsonl alone", (), "nothing", "make runs", None),
+        Tracker(NONE, "training_log.jsonl alone", (), "nothing", "make report", None),
         Tracker(
             "wandb",
             "Weights & Biases, offline",

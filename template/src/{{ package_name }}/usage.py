@@ -194,7 +194,8 @@ def _nvml_handle(pynvml: Any) -> Any:
     import torch
 
     pynvml.nvmlInit()
-    return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+    uuid = str(torch.cuda.get_device_properties(0).uuid).removeprefix("GPU-")
+    return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
 
 
 def _gpu_percent(pynvml: Any) -> Reader:
