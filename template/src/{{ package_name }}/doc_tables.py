@@ -198,7 +198,13 @@ def size_classes() -> str:
 def trackers() -> str:
     """One line per tracker."""
     rows = [
-        [f"`{row.name}`", row.title, row.writes, "with `tracker_upload`" if row.uploads else "never", f"`{row.shown}`"]
+        [
+            f"`{row.name}`",
+            row.title,
+            row.writes,
+            "with `tracker_upload`" if row.uploads else "never",
+            f"`{row.shown}`",
+        ]
         for row in TRACKERS.values()
     ]
     return markdown_table(["tracker", "what", "writes", "sends", "shown by"], rows)

@@ -75,7 +75,11 @@ RUN_METRICS: dict[str, RunMetric] = {
             PROCESS,
         ),
         RunMetric(
-            "gpu_percent", "%", "share of the last second with a kernel at work", "NVML", always=False
+            "gpu_percent",
+            "%",
+            "share of the last second with a kernel at work",
+            "NVML",
+            always=False,
         ),
         RunMetric(
             "power_watts",

@@ -4,6 +4,7 @@ The callbacks of transformers are not used: each names the figures in its own wa
 arguments of the trainer with their paths, host and user of the machine beside them.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -170,6 +171,7 @@ class MLflow:
         from mlflow.store.tracking import DEFAULT_ARTIFACTS_URI
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # tables are made
         # No path of this machine as the place of artifacts, of which there are none.
         self.store = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", DEFAULT_ARTIFACTS_URI)
         experiment = self.store.create_experiment(about.project)

@@ -36,9 +36,9 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
+from .trackers import require_trackers
 from .training import Start, Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
-from .trackers import require_trackers
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
 from .usage import Meter
 from .utils import finite, timed, write_json
