@@ -131,7 +131,7 @@ def follow(
     about = About(project, run_dir.name, facts(session.record), text, config.tracker_upload)
     tracking = Tracking(names, run_dir / LOG_NAME, about)
     if names:
-        trainer.add_callback(_callback(tracking))
+        trainer.add_callback(_callback(tracking, trainer.meter))
         kept = f"{', '.join(names)} in {FOLDER}/ of the run folder"
         sent = "; the packs let a sample of the text in" if text else "; no text of the data"
         session.decide("tracker", kept + (", sent to its service" * about.upload) + sent)
@@ -145,7 +145,7 @@ def sample(tokenizer: Any, example: Mapping[str, Any]) -> str:
     return "\n\n".join(tokenizer.decode(one) for one in ids)
 
 
-def _callback(tracking: Tracking) -> Any:
+def _callback(tracking: Tracking, meter: Meter) -> Any:
     """Return the trainer callback that follows the log; it must come after that of the log."""
     from transformers import TrainerCallback
 
@@ -155,6 +155,7 @@ def _callback(tracking: Tracking) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, state, control, kwargs
             tracking.open()
+            meter.begin()  # opening takes seconds, which are none of the first step
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, state, control, kwargs
