@@ -129,7 +129,7 @@ class Meter:
             self.base[name] += value - self.paused[name]
         self.paused = now
 
-    def take(self, tokens: int) -> dict[str, float | None]:
+    def take(self, tokens: int) -> dict[str, float]:
         """Return the figures since the last call, and start anew.
 
         Args:
