@@ -19,7 +19,7 @@ FACTORS: dict[str, list[Any]] = {
     "gpu_memory_gb": [0, 8, 24, 80],
     "technique": ["auto", "full", "lora"],
     "package_name": [NAME_1, NAME_30, "credit_letters"],
-    "tracker": ["none", "tensorboard", "wandb"],
+    "tracker": ["none", "tensorboard", "wandb", "trackio", "mlflow"],
     "license": ["Apache-2.0", "MIT", "proprietary"],
     "ci": ["github", "none"],
     "python_version": ["3.11", "3.14"],

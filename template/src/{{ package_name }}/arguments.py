@@ -76,7 +76,7 @@ def trainer_arguments(
         "data_seed": settings.seed,
         "use_cpu": device.kind == "cpu",
         "dataloader_pin_memory": device.kind == "cuda",
-        "report_to": "none" if config.tracker == "none" else [config.tracker],
+        "report_to": "none",  # trackers.py writes them
         "disable_tqdm": not sys.stderr.isatty(),
     }
     objective = OBJECTIVES[config.objective]

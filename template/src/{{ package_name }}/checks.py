@@ -1,6 +1,5 @@
 """Everything that can be known before training, in one pass: configuration, goal, data, plan."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from .packs import load_packs
 from .planning import require_fit, resolve_plan
 from .preparation import survey
 from .quantised import require_quantisation
+from .trackers import require_trackers
 from .training import training_of
 from .usual_ranges import unusual
 
@@ -131,12 +131,12 @@ def _data(config: Config) -> str:
 
 
 def _tracker(config: Config) -> str:
-    name = config.tracker
-    if name != "none" and importlib.util.find_spec(name) is None:
-        raise UserError(
-            Problem("tracker", f"{name} is not installed", fix=f"make setup EXTRAS={name}")
-        )
-    return f"tracker  {name}"
+    names = ", ".join(require_trackers(config.tracker, config.tracker_upload)) or "none"
+    if not config.tracker_upload:
+        return f"tracker  {names}"
+    sensitive = [pack.name for pack in load_packs(config) if pack.sensitive]
+    warning = f"; data of {', '.join(sensitive)} is sensitive" if sensitive else ""
+    return f"tracker  {names}\nnote     figures and settings leave this machine{warning}"
 
 
 def _plan(config: Config) -> str:

@@ -24,6 +24,7 @@ from .settings import Settings
 from .settings_base import Section
 from .splits import split_problems
 from .techniques import TECHNIQUES
+from .trackers import TRACKERS
 from .utils import write_text
 
 # Names that other tools or older releases use -> what replaces them here.
@@ -70,6 +71,15 @@ class Config(Settings):
             found = f"no such {info.field_name}{_close(value, allowed)}"
             # translate puts what follows the bar into the line "allowed".
             raise ValueError(f"{found}|{', '.join(allowed)}")
+        return value
+
+    @field_validator("tracker")
+    @classmethod
+    def _known_tracker(cls, value: str | list[str]) -> str | list[str]:
+        for name in [value] if isinstance(value, str) else value:
+            if name not in TRACKERS:
+                found = f"no such tracker{_close(name, list(TRACKERS))}"
+                raise ValueError(f"{found}|{', '.join(TRACKERS)}, or a list of them")
         return value
 
     @property
@@ -161,6 +171,8 @@ def write_json_schema(path: Path) -> None:
     schema = Config.model_json_schema()
     schema["properties"]["objective"]["enum"] = list(OBJECTIVES)
     schema["properties"]["technique"]["enum"] = ["auto", *TECHNIQUES]
+    one, several = schema["properties"]["tracker"]["anyOf"]
+    one["enum"] = several["items"]["enum"] = list(TRACKERS)
     write_text(path, json.dumps(schema, indent=2) + "\n")
 
 

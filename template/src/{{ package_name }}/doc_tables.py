@@ -34,6 +34,8 @@ from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
 from .usual_ranges import usual_ranges
 from .techniques import TECHNIQUES
+from .run_metrics import RUN_METRICS
+from .trackers import TRACKERS
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -216,6 +218,27 @@ def remedies() -> str:
     return markdown_table(header, rows)
 
 
+def trackers() -> str:
+    """One line per tracker."""
+    rows = [
+        [
+            f"`{row.name}`",
+            row.title,
+            row.writes,
+            "with `tracker_upload`" if row.uploads else "never",
+            f"`{row.shown}`",
+        ]
+        for row in TRACKERS.values()
+    ]
+    return markdown_table(["tracker", "what", "writes", "sends", "shown by"], rows)
+
+
+def run_metrics() -> str:
+    """One line per figure of the training log."""
+    rows = [[f"`{row.name}`", row.unit, row.how, row.source] for row in RUN_METRICS.values()]
+    return markdown_table(["name", "unit", "how it is measured", "read from"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -237,6 +260,8 @@ TABLES: dict[str, Callable[[], str]] = {
         axes,
         diagnoses,
         remedies,
+        trackers,
+        run_metrics,
     )
 }
 TABLES |= TECHNIQUE_TABLES

@@ -13,6 +13,7 @@ from .config import Config
 from .errors import Problem, UserError
 from .model_source import resolve_model
 from .settings_methods import METHODS
+from .trackers import FOLDER as TRACKERS
 from .utils import finite, read_json, sha256_file, write_json
 
 RECORD = "training_args.json"
@@ -194,8 +195,8 @@ def promote(config: Config, run_dir: Path) -> Path:
         run_dir,
         fresh,
         copy_function=_link_or_copy,
-        # A sheet that people fill in lies in one place only.
-        ignore=shutil.ignore_patterns(CHECKPOINTS, "manual_review*.csv"),
+        # A sheet that people fill in, and what trackers wrote, lies in one place only.
+        ignore=shutil.ignore_patterns(CHECKPOINTS, TRACKERS, "manual_review*.csv"),
     )
     if target.exists():
         target.rename(stale)

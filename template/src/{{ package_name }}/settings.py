@@ -106,6 +106,8 @@ class Settings(Section):
     distill: Distill = Distill()
     train: Train = Train()
     eval: Eval = Eval()
-    tracker: Literal["none", "wandb", "tensorboard"] = "none"
-    """Where training curves are sent besides the run folder."""
+    tracker: str | list[str] = "none"
+    """What shows training curves besides training_log.jsonl: none, a tracker or a list of them."""
+    tracker_upload: bool = False
+    """Let wandb send figures and settings to its service; else all stays in the run folder."""
     hardware: Hardware = Hardware()

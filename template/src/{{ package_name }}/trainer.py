@@ -25,6 +25,7 @@ from .packing import is_packed, packed_collator
 from .quantised import as_trained, require_quantisation
 from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
 from .run_record import Session, count_weights, outcome, start_record
+from .run_tracking import follow
 from .runs import (
     CHECKPOINTS,
     RECORD,
@@ -36,10 +37,12 @@ from .runs import (
     relocate_best,
 )
 from .techniques import TECHNIQUES
+from .trackers import require_trackers
 from .training import Start, Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
 from .usual_ranges import unusual
+from .usage import Meter
 from .utils import finite, timed, write_json
 from .watch import make_watch
 from .weight_penalty import held_class, hold
@@ -84,7 +87,12 @@ def train(
         session.decide("forgetting", trainer.penalty.note())
     _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
-    _train_and_test(session, trainer, loaded, checkpoint, run_dir)
+    tracking = follow(session, trainer, loaded.tokenizer, splits, run_dir)
+    try:
+        _train_and_test(session, trainer, loaded, checkpoint, run_dir)
+    finally:
+        tracking.close()
+    session.record["tracking"] = tracking.cost(trainer.meter)
     quantised, mergeable = session.technique.quantised, session.technique.mergeable
     # Before the merge, which takes memory of its own.
     session.record |= outcome(trainer, session.device)
@@ -121,6 +129,7 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     config, _ = start_settings(config)  # the plan tells the reasons
     device = detect_device()
     require_quantisation(config, plan, device)
+    require_trackers(config.tracker, config.tracker_upload)
     session = Session(config, plan, device, say, start_record(config, plan, device))
     training_of(session.objective).check(config)
     check_forgetting(config, plan.technique)
@@ -276,7 +285,8 @@ def build_trainer(
     row = TECHNIQUES[plan.technique]
     model = _adapted(loaded, config, plan)
     validates = arguments["load_best_model_at_end"]
-    callbacks = [make_callback(run_dir / LOG_NAME, say)]
+    meter = Meter("cpu" if arguments["use_cpu"] else detect_device().kind)
+    callbacks = [make_callback(run_dir / LOG_NAME, say, meter)]
     if validates and config.train.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(config.train.early_stopping_patience))
     args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
@@ -293,6 +303,8 @@ def build_trainer(
     held = config.train.forgetting != NONE
     trainer = (held_class(trainer_class) if held else trainer_class)(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
+    trainer.meter = meter
+    meter.watch(trainer)
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:
         # TRL casts adapters on a quantised base to bf16, which loses small updates.
