@@ -66,6 +66,8 @@ class Train(Section):
     """Validations without a gain before training stops; null: never."""
     resume_from_checkpoint: str | None = None
     """latest, or a checkpoint folder to go on from; null: a new run."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes share a model: ddp whole, fsdp (FSDP2) in parts; auto: as it fits."""
     extra: dict[str, Any] = {}
     """More arguments of the Hugging Face trainer, passed on as they are."""
 
