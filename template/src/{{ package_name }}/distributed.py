@@ -197,7 +197,11 @@ def shared_trainer(trainer_class: Any, plan: Plan, device: Device) -> Any:
                 self.model._is_accelerate_prepared = True
             model, loader = super()._prepare_for_training(*args, **kwargs)
             if not launch.alone:
+                import torch
+
                 self.wrapped = check_wrapped(model, plan.sharding)
+                # Else all would drop the same inputs; the order of the rows has its own seed.
+                torch.manual_seed(self.args.seed + launch.rank)
             return model, loader
 
         def save_model(self, output_dir: Any = None, _internal_call: bool = False) -> None:
