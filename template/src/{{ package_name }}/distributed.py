@@ -190,11 +190,10 @@ def shared_trainer(trainer_class: Any, plan: Plan, device: Device) -> Any:
         def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
             if sharing and not is_sharded(self.model):
                 shard(self.model, device.kind)
-                # Autocast only; the mark keeps accelerate from wrapping it in DDP.
+                # Autocast only; it also counts as prepared then, and is not wrapped in DDP.
                 self.accelerator.prepare_model(
                     self.model, device_placement=False, evaluation_mode=True
                 )
-                self.model._is_accelerate_prepared = True
             model, loader = super()._prepare_for_training(*args, **kwargs)
             if not launch.alone:
                 import torch
