@@ -1,6 +1,6 @@
 """Train with one process and with two over gloo; compare the losses and the memory of each process.
 
-    python tests/benchmarks/two_processes.py --project DIR [--steps 6] [--layers 12]
+    python tests/benchmarks/two_processes.py --project DIR [--steps 6] [--techniques full,lora]
 
 DIR is a rendered project; its environment runs this script, in a copy that is removed at the end.
 The model has random weights (hidden 512, 12 layers: 38 million weights in 32 bits), no dropout, and
@@ -29,11 +29,7 @@ MIB = 2**20
 LEFT_OUT = shutil.ignore_patterns(".venv", "prepared", "runs", "fine_tuned_model", "checkpoints")
 THRESHOLDS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")  # bytes
 ROWS, BATCH = 45, 8  # the last step of an epoch is a short one
-# (technique, way, processes)
-RUNS = [
-    ("full", "auto", 1), ("full", "ddp", 2), ("full", "fsdp", 2),
-    ("lora", "auto", 1), ("lora", "ddp", 2), ("lora", "fsdp", 2),
-]  # fmt: skip
+WAYS = (("auto", 1), ("ddp", 2), ("fsdp", 2))  # train.parallel, processes
 
 
 def resident(field: str) -> int:
@@ -73,9 +69,9 @@ def work(package: str, config_path: str, target: str, settings: list[str]) -> No
     objective = part("objectives").OBJECTIVES[config.objective]
     part("training").training_of(objective).trainer_classes()
     import peft  # noqa: F401
-    import torch
     import torch.distributed.checkpoint
-    import torch.distributed.fsdp  # noqa: F401
+    import torch.distributed.fsdp
+    from torch.optim.optimizer import register_optimizer_step_post_hook
 
     plan, _, _ = part("planning").resolve_plan(config, write=launch.first)
     before, held = resident("VmRSS"), {}
@@ -83,7 +79,7 @@ def work(package: str, config_path: str, target: str, settings: list[str]) -> No
     def after_step(*_: Any) -> None:
         held["tensors"], held["trained"] = tensor_bytes(), resident("VmHWM") - before
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(after_step)
+    register_optimizer_step_post_hook(after_step)
     start = time.perf_counter()
     trainer.train(config, plan)
     found = held | {"whole": resident("VmHWM") - before, "before": before}
@@ -134,9 +130,10 @@ def started(project: Path, words: list[str], processes: int = 1) -> None:
         raise SystemExit(f"{' '.join(words)}\n{done.stdout[-1500:]}{done.stderr[-3000:]}")
 
 
-def measured(project: Path, package: str, settings: list[str], run: tuple[str, str, int]) -> Any:
+def measured(
+    project: Path, package: str, settings: list[str], technique: str, way: str, processes: int
+) -> dict[str, Any]:
     """Train once; return the losses, what each process held, and the class that wrapped it."""
-    technique, way, processes = run
     name = f"{technique}-{way}-{processes}"
     mine = [*settings, f"technique={technique}", f"train.parallel={way}"]
     mine += [f"train.output_dir=runs/{name}"]
@@ -167,15 +164,16 @@ def show(found: dict[str, Any], whole: dict[str, Any]) -> dict[str, float]:
     return largest
 
 
-def compare(project: Path, package: str, settings: list[str]) -> dict[str, Any]:
+def compare(
+    project: Path, package: str, settings: list[str], techniques: list[str]
+) -> dict[str, Any]:
     """Train in each way, print both tables and return what they say."""
     report: dict[str, Any] = {}
     lines = []
     print("MiB of the process that held most, with its share of DDP's; MiB of tensors; seconds")
     print(f"{'run':14} {'class':24}{'training':>9} {'':5}{'whole':>9} {'':5}{'tensors':>9}")
-    for technique in ("full", "lora"):
-        runs = [run for run in RUNS if run[0] == technique]
-        single, ddp, fsdp = (measured(project, package, settings, run) for run in runs)
+    for technique in techniques:
+        single, ddp, fsdp = (measured(project, package, settings, technique, *way) for way in WAYS)
         show(single, {})
         whole = show(ddp, {})
         parts = show(fsdp, whole)
@@ -200,6 +198,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, required=True, help="a rendered project")
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--techniques", default="full,lora")
     parser.add_argument("--layers", type=int, default=12)
     args = parser.parse_args()
     (source,) = [path.parent for path in (args.project / "src").glob("*/__init__.py")]
@@ -219,7 +218,7 @@ def main() -> int:
         settings += ["train.learning_rate=1e-4"]
         started(project, ["scripts/prepare_data.py", *settings])
         print(f"{weights / 1e6:.1f} million weights: {weights * 4 / MIB:.0f} MiB in 32 bits")
-        report = compare(project, source.name, settings)
+        report = compare(project, source.name, settings, args.techniques.split(","))
     print(json.dumps({"weights": weights, "steps": args.steps} | report))
     return 0
 
