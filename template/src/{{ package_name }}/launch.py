@@ -7,7 +7,8 @@ shown and recorded.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
 from .errors import Problem, UserError
@@ -65,6 +66,16 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
         raise UserError(Problem("launcher", found, fix=f"start by {COMMAND}"))
     rank, local = int(environment["RANK"]), int(environment["LOCAL_RANK"])
     return Launch(rank, processes, local, int(environment.get("LOCAL_WORLD_SIZE") or processes))
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Let the first process alone print, for all of them; errors are told by each."""
+    if launched().first:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def share_of_batch(effective: int, processes: int) -> int:
