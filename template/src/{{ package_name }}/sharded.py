@@ -136,8 +136,9 @@ def load_optimiser(optimizer: Any, model: Any, checkpoint: Path) -> None:
     from torch.distributed.checkpoint import FileSystemReader
 
     folder, weights = checkpoint / OPTIMISER, dict(model.named_parameters())
-    tensors = {}
-    for key, stored in FileSystemReader(folder).read_metadata().state_dict_metadata.items():
+    tensors, listed = {}, FileSystemReader(folder).read_metadata().state_dict_metadata
+    stored: Any  # of a tensor: nothing else was saved there
+    for key, stored in listed.items():
         weight = weights[key.rpartition("/")[0]].detach()
         alike = stored.size == weight.shape
         tensors[key] = torch.zeros_like(weight) if alike else torch.zeros(stored.size)
@@ -189,7 +190,8 @@ def gather(model: Any, keep: bool) -> None:
             if not isinstance(weight, DTensor):
                 continue
             if id(weight) not in whole:
-                full = weight.detach().full_tensor()
+                part: Any = weight.detach()
+                full = part.full_tensor()
                 kept = Parameter(full, weight.requires_grad) if keep else weight
                 whole[id(weight)] = weight, kept
             module._parameters[name] = whole[id(weight)][1]
