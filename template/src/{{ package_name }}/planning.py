@@ -55,7 +55,11 @@ def resolve_plan(
     config, decided = start_settings(config)
     device = device or detect_device()
     size = training_size(config)
-    key: dict[str, Any] = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
+    key: dict[str, Any] = {
+        "config": _config_hash(config),
+        "device": device.as_dict(),
+        "data": list(size),
+    }
     key |= {} if (launch := launched()).alone else {"processes": launch.processes}
     key["prices"] = sha256_json(own_prices(config))
     lock = config.path(LOCK)
