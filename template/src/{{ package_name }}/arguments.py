@@ -15,6 +15,7 @@ from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
 from .hardware import Plan
+from .launch import launched
 from .low_rank import values_note
 from .objectives import OBJECTIVES
 from .planning import planned_shape
@@ -312,7 +313,7 @@ def total_steps(config: Config, plan: Plan, examples: int) -> int:
         answers = plan.per_device_train_batch_size * plan.gradient_accumulation_steps
         groups = answers // config.reinforcement.num_generations
         return math.ceil(config.train.num_train_epochs * (examples // groups))
-    batches = math.ceil(examples / plan.per_device_train_batch_size)
+    batches = math.ceil(examples / (plan.per_device_train_batch_size * launched().processes))
     per_epoch = max(1, math.ceil(batches / plan.gradient_accumulation_steps))
     return math.ceil(config.train.num_train_epochs * per_epoch)
 

@@ -12,6 +12,7 @@ from .config import Config
 from .data_loader import check_prepared
 from .devices import Device
 from .hardware import Plan
+from .launch import launched
 from .mixture import mixture_identity
 from .objectives import OBJECTIVES, Objective
 from .quantised import PACKAGE
@@ -69,7 +70,7 @@ def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
         "objective": config.objective,
         "technique": plan.technique,
         "seed": config.train.seed,
-        "effective_batch_size": batch,
+        "effective_batch_size": batch * launched().processes,
         "config": config.as_dict(),
         "sources": config.source,
         "plan": plan.as_dict(),

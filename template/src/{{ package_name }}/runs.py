@@ -33,6 +33,7 @@ FREE = {
     "train.per_device_train_batch_size",
     "train.gradient_accumulation_steps",
     "train.gradient_checkpointing",
+    "train.parallel",
 }
 COMPARED = ("objective", "technique", "domains", "model", "few_shot_k", *METHODS, "train")
 

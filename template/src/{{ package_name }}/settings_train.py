@@ -70,6 +70,8 @@ class Train(Section):
     """Its factor: strength / 2 * squared distance of the weights (weighed by ewc), in nats."""
     resume_from_checkpoint: str | None = None
     """latest, or a checkpoint folder to go on from; null: a new run."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes share a model: ddp whole, fsdp (FSDP2) in parts; auto: as it fits."""
     extra: dict[str, Any] = {}
     """More arguments of the Hugging Face trainer, passed on as they are."""
 

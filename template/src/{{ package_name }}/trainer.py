@@ -13,11 +13,13 @@ from .combinations import unread, why_not
 from .config import Config
 from .data_loader import check_prepared, label_names
 from .devices import detect_device
+from .distributed import check_same, finish, first_does, shared_trainer, start
 from .errors import Problem, UserError
 from .forecasts import append_run
 from .forgetting import NONE, check_forgetting
 from .hardware import Plan
 from .heads import HEADS
+from .launch import launched
 from .mixture import replay_warning
 from .model_wrapper import LoadedModel, load_base, with_adapter
 from .objectives import OBJECTIVES
@@ -69,7 +71,7 @@ def train(
         UserError: data, model, plan or checkpoint do not allow it; nothing is trained then.
     """
     session = _begin(config, plan, say)
-    checkpoint = find_checkpoint(session.config)
+    checkpoint = first_does(lambda: find_checkpoint(session.config))
     if checkpoint is not None and _is_finished(session, checkpoint):
         return checkpoint.parent.parent
     session.record["warnings"] = [*unusual(session.config, plan)]
@@ -78,7 +80,7 @@ def train(
     loaded = _load(session)
     splits = _tokenise(session, loaded)
     arguments = _arguments(session, splits)
-    run_dir = _open_folder(session, checkpoint)
+    run_dir = first_does(lambda: _open_folder(session, checkpoint))
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -95,9 +97,11 @@ def train(
     session.record["tracking"] = tracking.cost(trainer.meter)
     quantised, mergeable = session.technique.quantised, session.technique.mergeable
     # Before the merge, which takes memory of its own.
-    session.record |= outcome(trainer, session.device)
+    session.record |= outcome(trainer, session.device) | finish(trainer, plan)
     if config.train.forgetting != NONE:
         session.record["forgetting"] = trainer.penalty.record()
+    if not launched().first:
+        return run_dir
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
     with timed(session.seconds, "save"):
         store_parts(session, loaded, trainer.model, run_dir)
@@ -123,11 +127,12 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     Raises:
         UserError: what does not allow the run.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        fix = "start it without torchrun or accelerate launch"
-        raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
     config, _ = start_settings(config)  # the plan tells the reasons
     device = detect_device()
+    launch = start(config, plan, device)
+    if not launch.alone:
+        say = say if launch.first else _silent
+        say(f"Processes: {launch.processes}, {plan.sharding}")
     require_quantisation(config, plan, device)
     require_trackers(config.tracker, config.tracker_upload)
     session = Session(config, plan, device, say, start_record(config, plan, device))
@@ -202,6 +207,7 @@ def _tokenise(session: Session, loaded: LoadedModel) -> dict[str, Tokenised]:
     splits, packing = packed_splits(config, session.plan, splits, loaded.model)
     for name, split in splits.items():
         data[name]["rows"] = len(split.dataset)
+    check_same({name: data[name] for name in splits})
     for name, reason in packing.items():
         session.decide(name, reason)
     return splits
@@ -286,7 +292,8 @@ def build_trainer(
     model = _adapted(loaded, config, plan)
     validates = arguments["load_best_model_at_end"]
     meter = Meter("cpu" if arguments["use_cpu"] else detect_device().kind)
-    callbacks = [make_callback(run_dir / LOG_NAME, say, meter)]
+    log = run_dir / LOG_NAME if launched().first else Path(os.devnull)
+    callbacks = [make_callback(log, say, meter)]
     if validates and config.train.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(config.train.early_stopping_patience))
     args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
@@ -300,8 +307,10 @@ def build_trainer(
     extras = training.extras(start)
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
-    held = config.train.forgetting != NONE
-    trainer = (held_class(trainer_class) if held else trainer_class)(**inputs, **extras)
+    trainer_class = shared_trainer(trainer_class, plan, detect_device())
+    if config.train.forgetting != NONE:
+        trainer_class = held_class(trainer_class)
+    trainer = trainer_class(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.meter = meter
     meter.watch(trainer)
@@ -333,8 +342,7 @@ def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[st
     import torch
 
     if checkpoint is not None:
-        state = relocate_best(checkpoint)
-        cut_log(run_dir / LOG_NAME, state["global_step"])
+        state = first_does(lambda: _cut(checkpoint, run_dir))
         if state["global_step"] >= state["max_steps"]:
             # The trainer would add a step of its own to a run that is already complete.
             _load_finished(trainer, checkpoint, state)
@@ -349,6 +357,17 @@ def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[st
             "or a smaller train.max_length"
         )
         raise UserError(Problem("memory of the GPU", "not enough", fix=fix)) from None
+
+
+def _cut(checkpoint: Path, run_dir: Path) -> dict[str, Any]:
+    """Return the state of the trainer; drop the lines of the log that come after it."""
+    state = relocate_best(checkpoint)
+    cut_log(run_dir / LOG_NAME, state["global_step"])
+    return state
+
+
+def _silent(_line: str) -> None:
+    """Show nothing: another process says it."""
 
 
 def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> None:
