@@ -16,6 +16,8 @@ from typing import Any
 from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
+from .forgetting import NONE
+from .forgetting import SETTING as FORGETTING
 from .hardware import Plan
 from .launch import COMMAND, Launch, check_batch, launched
 from .objectives import IGNORED, OBJECTIVES, Objective
@@ -101,6 +103,12 @@ def _unshareable(config: Config, plan: Plan, technique: Technique) -> Iterator[t
             "technique",
             f"`{technique.name}` reads its vectors outside of the pass through the model, where "
             "FSDP2 holds parts of them: set train.parallel=ddp.",
+        )
+    if config.train.forgetting != NONE:
+        yield (
+            FORGETTING,
+            f"`{config.train.forgetting}` holds copies of whole weights, and FSDP2 has them in "
+            "parts: set train.parallel=ddp.",
         )
     if plan.precision == "fp16":
         yield (

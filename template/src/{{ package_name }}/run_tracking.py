@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .launch import launched
 from .message_parts import words_of
 from .packs import load_packs
 from .run_log import LOG_NAME
@@ -124,7 +125,8 @@ def follow(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
         session.decide("not measured", reasons)
     config = session.config
-    names = require_trackers(config.tracker, config.tracker_upload)
+    # The first process has the log, for all of them.
+    names = require_trackers(config.tracker, config.tracker_upload) if launched().first else ()
     allowed = bool(names) and all(pack.sample_text for pack in load_packs(config))
     text = sample(words_of(reader), splits["train"].dataset[0]) if allowed else ""
     project = str(__package__)

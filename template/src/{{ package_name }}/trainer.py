@@ -84,7 +84,8 @@ def train(
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
     for callback in callbacks:
         trainer.add_callback(callback)
-    trainer.add_callback(make_watch(session.record, run_dir, say))
+    if launched().first:
+        trainer.add_callback(make_watch(session.record, run_dir, say))
     if config.train.forgetting != NONE:
         session.decide("forgetting", trainer.penalty.note())
     _describe(session, trainer.model)
@@ -308,7 +309,8 @@ def build_trainer(
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
     trainer_class = shared_trainer(trainer_class, plan, detect_device())
-    if config.train.forgetting != NONE:
+    held = config.train.forgetting != NONE
+    if held:
         trainer_class = held_class(trainer_class)
     trainer = trainer_class(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
