@@ -3,14 +3,31 @@
 Start it as docs/federated.md says.
 """
 
+import functools
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from exchange import Arrays, train_site, write_adapter
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+Handler = Callable[[Message, Context], Message]
 app = ClientApp()
+
+
+def discreet(handler: Handler) -> Handler:
+    """Keep the message of an error at the site: Flower would send it, and it may quote a value."""
+
+    @functools.wraps(handler)
+    def handle(message: Message, context: Context) -> Message:
+        try:
+            return handler(message, context)
+        except Exception as error:
+            name = type(error).__name__
+        raise RuntimeError(f"{name} at this site: see runs/federated there")
+
+    return handle
 
 
 def received(message: Message) -> Arrays:
@@ -27,6 +44,7 @@ def place(context: Context, message: Message) -> tuple[Path, Path, Path]:
 
 
 @app.train()
+@discreet
 def train(message: Message, context: Context) -> Message:
     """Train the adapter that came on the rows of this site."""
     project, start, folder = place(context, message)
@@ -42,8 +60,9 @@ def train(message: Message, context: Context) -> Message:
 
 
 @app.evaluate()
+@discreet
 def keep(message: Message, context: Context) -> Message:
-    """Keep the mean of the round at this site, for `scripts/evaluate.py` there; nothing leaves."""
+    """Keep the mean of the round at this site, for `scripts/evaluate.py` there; no score leaves."""
     _, start, folder = place(context, message)
     write_adapter(start, received(message), folder / "mean" / "adapter")
     return Message(content=RecordDict({"metrics": MetricRecord({"rows": 1})}), reply_to=message)
