@@ -22,7 +22,7 @@ from .eval_sets import load_tasks
 from .evaluation import base_contender, evaluate
 from .evaluation_page import write_page
 from .heads import HEADS
-from .held_out import Scored, held_out_records
+from .held_out import held_out_records
 from .manifest import NAME as MANIFEST
 from .manifest import shown_name
 from .measuring import measure
@@ -298,7 +298,8 @@ def _scores(
     }
 
 
-def _read_text(asked: Asked, contender: Contender, version: Version) -> list[Scored]:
+def _read_text(asked: Asked, contender: Contender, version: Version) -> list[list[float]]:
     """Return nats and tokens of each record of a version's test split that is read."""
     there = replace(asked, config=version.of(asked.config))
-    return measure(there, contender, (), held_out_records(there.config)).held_out
+    scored = measure(there, contender, (), held_out_records(there.config)).held_out
+    return [[*pair] for pair in scored]  # as JSON has them

@@ -13,6 +13,7 @@ from .devices import machine_memory
 from .engines import ENGINES, Engine, Room
 from .errors import Problem, UserError
 from .nodes import distant, unlike_local
+from .processes import ProcessKilled
 from .shards import Shards
 from .workers import Task, Worker, worker_count
 
@@ -80,7 +81,7 @@ def require_written(shards: Shards, blocks: Mapping[int, int]) -> None:
         blocks: Number -> rows of each block that another machine has written.
 
     Raises:
-        UserError: they lie on a disk that is not shared.
+        ProcessKilled: they lie on a disk that is not shared.
     """
     end = time.monotonic() + SEEN_S
     for number, rows in blocks.items():
@@ -88,5 +89,5 @@ def require_written(shards: Shards, blocks: Mapping[int, int]) -> None:
             if time.monotonic() > end:
                 found = f"block {number} was written where this machine does not see it"
                 fix = "put data.prepared on a disk that all nodes share"
-                raise UserError(Problem("data.engine", found, fix=fix))
+                raise ProcessKilled(Problem("data.engine", found, fix=fix))
             time.sleep(POLL_S)

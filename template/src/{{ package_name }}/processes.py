@@ -15,7 +15,10 @@ from .errors import Problem, UserError
 
 
 class ProcessKilled(UserError):
-    """A process was killed, most often because the machine has no memory left."""
+    """A process was killed, most often because the machine has no memory left, or did not start.
+
+    It says nothing about the data: finished blocks are kept.
+    """
 
 
 @contextmanager

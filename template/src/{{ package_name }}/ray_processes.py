@@ -87,8 +87,8 @@ def run_blocks(
         killed: What is said if a process or its node is lost.
 
     Raises:
-        ProcessKilled: results that were yielded are right.
-        UserError: the cluster has too few CPUs, or a node is not like this machine.
+        ProcessKilled: results that were yielded are right; or the cluster has too few CPUs, or a
+            node is not like this machine.
     """
     import ray
     from ray.exceptions import RayActorError, RayError
@@ -137,7 +137,8 @@ def _bootstrap() -> type:
 def _require_room(processes: int, cpus: int) -> None:
     if processes > cpus:
         fix = f"data.workers={cpus} or auto, or add nodes to the cluster"
-        raise UserError(Problem("data.workers", f"{processes}; the cluster has {cpus} CPUs", fix=fix))
+        found = f"{processes}; the cluster has {cpus} CPUs"
+        raise ProcessKilled(Problem("data.workers", found, fix=fix))
 
 
 def _start(workers: list[Any], make: Callable[[], Any], processes: int) -> None:
@@ -150,7 +151,8 @@ def _start(workers: list[Any], make: Callable[[], Any], processes: int) -> None:
     ready, waiting = ray.wait(started, num_returns=processes, timeout=START_S)
     if waiting:
         found = f"{len(waiting)} of {processes} workers found no place within {START_S:.0f} s"
-        raise UserError(Problem("data.engine", found, fix="ray status; other jobs may use the CPUs"))
+        fix = "ray status; other jobs may use the CPUs"
+        raise ProcessKilled(Problem("data.engine", found, fix=fix))
     problems = []
     for outcome in ray.get(ready):
         try:
@@ -158,7 +160,7 @@ def _start(workers: list[Any], make: Callable[[], Any], processes: int) -> None:
         except UserError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
-        raise UserError(problems)
+        raise ProcessKilled(problems)
 
 
 def _results(
