@@ -128,7 +128,9 @@ def with_flower(folder: Path, flower: Path, python: str, settings: str, rounds: 
             command += ["--node-config", f'{own} settings="{settings}"']
             site_home = str(folder / f"{site}-home")
             started.append(start(command, folder / site, flower, FLWR_HOME=site_home, **quiet))
-        asked = f"start='{folder / 'start'}' out='{folder / 'out'}' rounds={rounds} sites={len(ROWS)}"
+        asked = (
+            f"start='{folder / 'start'}' out='{folder / 'out'}' rounds={rounds} sites={len(ROWS)}"
+        )
         command = [str(flower / "bin/flwr"), "run", str(folder / "server/federated"), "sites"]
         command += ["--stream", "--run-config", asked]
         call(command, folder / "server", FLWR_HOME=str(home), **quiet)
@@ -200,7 +202,9 @@ def show(folder: Path, rounds: int, seconds: float) -> int:
         same = all(far(load_file(place / "received" / WEIGHTS), before) == 0 for place in places)
         same = same and sorted(rows) == counts[number - 1]["rows"]
         change = far(got[0], before)
-        print(f"{number:>5}  {rows!s:<10}  {change:>18.4f}  {difference:>18.1e}  {'yes' if same else 'NO'}")
+        print(
+            f"{number:>5}  {rows!s:<10}  {change:>18.4f}  {difference:>18.1e}  {'yes' if same else 'NO'}"
+        )
         table.append({"round": number, "rows": rows, "difference": difference, "change": change})
         worst, equal, before = max(worst, difference), equal and same, got[0]
     final = load_file(folder / "out/adapter" / WEIGHTS)
@@ -225,7 +229,11 @@ def far(one: dict[str, Any], other: dict[str, Any]) -> float:
 def text_in(folders: list[Path]) -> list[str]:
     """Return the files that hold what only rows hold."""
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return [path.name for path in files if b"secret" in (data := path.read_bytes()) and b"It is " in data]
+    return [
+        path.name
+        for path in files
+        if b"secret" in (data := path.read_bytes()) and b"It is " in data
+    ]
 
 
 if __name__ == "__main__":

@@ -74,7 +74,12 @@ def prepare(folder: Path, python: Path, engine: str) -> dict[str, Any]:
         raise SystemExit(1)
     report = json.loads((project / "data/prepared/report.json").read_text(encoding="utf-8"))
     stages = {stage: report["seconds"][stage] for stage in STAGES}
-    return {"whole": whole, **stages, "start": whole - sum(stages.values()), "files": digests(project)}
+    return {
+        "whole": whole,
+        **stages,
+        "start": whole - sum(stages.values()),
+        "files": digests(project),
+    }
 
 
 def digests(project: Path) -> dict[str, str]:
@@ -113,7 +118,9 @@ def show(runs: dict[str, list[dict[str, Any]]], rows: int, leaked: list[str]) ->
     print(f"{'':<7}{'start and end, s':>18}{'read, s':>10}{'scrub, rows/s':>15}{'whole, s':>10}")
     for engine, one in middle.items():
         rate = round(rows / one["scrub"])
-        print(f"{engine:<7}{one['start']:>18.1f}{one['read']:>10.1f}{rate:>15,}{one['whole']:>10.1f}")
+        print(
+            f"{engine:<7}{one['start']:>18.1f}{one['read']:>10.1f}{rate:>15,}{one['whole']:>10.1f}"
+        )
     print(f"files are {'the same to the byte' if equal else 'NOT the same'}")
     print(f"files of Ray that hold text or key: {len(leaked)}")
     ratio = round(middle["local"]["scrub"] / middle["ray"]["scrub"], 3)

@@ -51,4 +51,8 @@ def _outcome(error: Exception) -> tuple[Any, ...]:
 
         return ABSENT, platform.node(), str(error.name)
     frames = traceback.extract_tb(error.__traceback__)
-    return BUG, type(error).__name__, [f"{one.filename}:{one.lineno} in {one.name}" for one in frames]
+    return (
+        BUG,
+        type(error).__name__,
+        [f"{one.filename}:{one.lineno} in {one.name}" for one in frames],
+    )
