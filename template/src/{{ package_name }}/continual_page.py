@@ -1,4 +1,4 @@
-"""A sequence of steps as a table for the terminal and as a page: scores of each step on each set."""
+"""A sequence of steps as a table for the terminal and as a page: each step on each set."""
 
 from collections.abc import Sequence
 from pathlib import Path
