@@ -34,8 +34,8 @@ WAIT_S = 60
 KEY = "5a" * 32  # of the drill; a project makes its own
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = (
-    "domains=[] objective=sft technique=lora lora.lora_r=4 tracker=none data.raw=data/raw/own.jsonl "
-    "data.group_by=null train.max_length=128 train.precision=fp32 train.learning_rate=1e-2 "
+    "domains=[] objective=sft technique=lora lora.lora_r=4 tracker=none "
+    "data.raw=data/raw/own.jsonl data.group_by=null train.max_length=128 train.precision=fp32 train.learning_rate=1e-2 "
     "train.max_steps=4 train.effective_batch_size=4 train.per_device_train_batch_size=4"
 )
 MODEL = "import sys; from tiny_models import tiny_llama; m, t = tiny_llama(); "
@@ -185,7 +185,7 @@ def show(folder: Path, rounds: int, seconds: float) -> int:
     """Compare the means with those computed here, print the table; return the exit code."""
     counts = json.loads((folder / "out/rounds.json").read_text(encoding="utf-8"))
     print(f"{len(ROWS)} sites and a server, {rounds} rounds, {seconds:.1f} s")
-    print("round  rows        change of the mean  largest difference  received = mean before")
+    print("round  rows            change of the mean  largest difference  chain")
     before = load_file(folder / "start" / WEIGHTS)
     worst, equal, table = 0.0, True, []
     for number in range(1, rounds + 1):
@@ -202,9 +202,8 @@ def show(folder: Path, rounds: int, seconds: float) -> int:
         same = all(far(load_file(place / "received" / WEIGHTS), before) == 0 for place in places)
         same = same and sorted(rows) == counts[number - 1]["rows"]
         change = far(got[0], before)
-        print(
-            f"{number:>5}  {rows!s:<10}  {change:>18.4f}  {difference:>18.1e}  {'yes' if same else 'NO'}"
-        )
+        line = f"{number:>5}  {rows!s:<14}  {change:>18.4f}  {difference:>18.1e}"
+        print(f"{line}  {'holds' if same else 'BROKEN'}")
         table.append({"round": number, "rows": rows, "difference": difference, "change": change})
         worst, equal, before = max(worst, difference), equal and same, got[0]
     final = load_file(folder / "out/adapter" / WEIGHTS)
@@ -229,11 +228,8 @@ def far(one: dict[str, Any], other: dict[str, Any]) -> float:
 def text_in(folders: list[Path]) -> list[str]:
     """Return the files that hold what only rows hold."""
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return [
-        path.name
-        for path in files
-        if b"secret" in (data := path.read_bytes()) and b"It is " in data
-    ]
+    marks = (b"It is secret", b"know of item")
+    return [path.name for path in files if any(mark in path.read_bytes() for mark in marks)]
 
 
 if __name__ == "__main__":
