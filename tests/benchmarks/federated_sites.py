@@ -35,7 +35,8 @@ KEY = "5a" * 32  # of the drill; a project makes its own
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = (
     "domains=[] objective=sft technique=lora lora.lora_r=4 tracker=none "
-    "data.raw=data/raw/own.jsonl data.group_by=null train.max_length=128 train.precision=fp32 train.learning_rate=1e-2 "
+    "data.raw=data/raw/own.jsonl data.group_by=null "
+    "train.max_length=128 train.precision=fp32 train.learning_rate=1e-2 "
     "train.max_steps=4 train.effective_batch_size=4 train.per_device_train_batch_size=4"
 )
 MODEL = "import sys; from tiny_models import tiny_llama; m, t = tiny_llama(); "
