@@ -45,6 +45,11 @@ STARTS = {
     SAME: "each step starts alike: from model.adapter, or from a new adapter",
 }
 NO_START = "p_tuning"  # its network is dropped after training: nothing goes on from it
+# Of the row of an evaluation set.
+KEPT = (
+    *("name", "metric", "guard", "higher_is_better", "n"),
+    *("base", "tuned", "difference", "interval", "verdict"),
+)
 Say = Callable[[str], None]
 
 
@@ -162,7 +167,7 @@ def open_state(config: Config, versions: Sequence[Version], out: Path, start: st
     Raises:
         UserError: the folder holds a sequence of other versions, settings or evaluation sets.
     """
-    now = {
+    now: Row = {
         "schema": 1,
         "start": start,
         "settings": _settings(config),
@@ -285,13 +290,11 @@ def _scores(
         promote(one, run_dir)
     asked = Asked(one, system_prompt(one), results["precision"], progress)
     tuned = Contender(TUNED, lambda: load_tuned(run_dir, asked.precision, one))
-    names = ("name", "metric", "guard", "higher_is_better", "n", "base", "tuned")
-    names += ("difference", "interval", "verdict")
     rows = [*results["sets"]]
     if results["guard"] and len([row for row in rows if row["guard"]]) > 1:
         rows.append(results["guard"] | {"guard": True})  # all of them as one row
     return {
-        "sets": [{name: row[name] for name in names} for row in rows],
+        "sets": [{name: row[name] for name in KEPT} for row in rows],
         "gates": results["gates"],
         "base": _read_text(asked, base_contender(asked), versions[-1]),
         "own": {version.name: _read_text(asked, tuned, version) for version in versions},

@@ -60,7 +60,7 @@ def start_adapter(config: Config, plan: Plan, out: Path) -> Path:
     set_seed(config.train.seed)
     loaded = load_base(config, plan.weights, technique.quantised, head=HEADS[objective.head])
     save_adapter(technique.apply(loaded.model.train(), config, loaded.head), out)
-    made = {"run": out.name, "technique": technique.name, "objective": objective.name}
+    made: dict[str, Any] = {"run": out.name, "technique": technique.name, "objective": objective.name}
     made |= {"labels": [], "plan": {"weights": plan.weights}, "config": config.as_dict()}
     write_record(out, made | {"model": loaded.source.as_dict()})
     return out
@@ -73,11 +73,12 @@ def weighted_mean(
 
     Added up in 64 bit, returned in the type of the first site.
     """
-    total = sum(rows)
+    import numpy as np
+
     result = {}
     for name, first in sites[0].items():
-        parts = (site[name].astype("float64") * n for site, n in zip(sites, rows, strict=True))
-        result[name] = (sum(parts) / total).astype(first.dtype)
+        parts = np.stack([site[name].astype("float64") for site in sites])  # (sites, ...)
+        result[name] = np.average(parts, axis=0, weights=rows).astype(first.dtype)
     return result
 
 
