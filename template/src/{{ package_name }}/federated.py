@@ -60,7 +60,11 @@ def start_adapter(config: Config, plan: Plan, out: Path) -> Path:
     set_seed(config.train.seed)
     loaded = load_base(config, plan.weights, technique.quantised, head=HEADS[objective.head])
     save_adapter(technique.apply(loaded.model.train(), config, loaded.head), out)
-    made: dict[str, Any] = {"run": out.name, "technique": technique.name, "objective": objective.name}
+    made: dict[str, Any] = {
+        "run": out.name,
+        "technique": technique.name,
+        "objective": objective.name,
+    }
     made |= {"labels": [], "plan": {"weights": plan.weights}, "config": config.as_dict()}
     write_record(out, made | {"model": loaded.source.as_dict()})
     return out
