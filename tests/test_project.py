@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .answers import NAME_1, NAME_30
+from .answers import LAUNCHERS, NAME_1, NAME_30
 from .conftest import Render
 
 pytestmark = pytest.mark.project
@@ -28,6 +28,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "base_model": "meta-llama/Llama-3.1-8B-Instruct",
         "gpu_memory_gb": 24,
         "license": "MIT",
+        "launcher": LAUNCHERS,
     },
 }
 
@@ -41,7 +42,7 @@ ONCE = (
     "test_contrastive*", "test_date_text*", "test_distillation*", "test_documents*",
     "test_duplicates*", "test_examples*", "test_families*", "test_few_shot*", "test_formats*",
     "test_fuzz_readers*", "test_generated_data*", "test_gliner*", "test_grid*", "test_hub*",
-    "test_identifier_tables*", "test_images*", "test_judge*", "test_labels*", "test_layouts*",
+    "test_identifier_tables*", "test_images*", "test_jobs*", "test_judge*", "test_labels*", "test_layouts*",
     "test_lengths*", "test_licences*", "test_lm_eval_tasks*", "test_manual_review*", "test_masks*",
     "test_memorisation*", "test_metrics*", "test_mixture*", "test_model_fetch*", "test_nlp_models*",
     "test_packing*", "test_pairs*", "test_pipeline*", "test_policies*", "test_preference*",

@@ -53,6 +53,8 @@ ASKED_FOR = [
     "docs/troubleshooting.md",
     "docs/serving.md",
     "docs/updating.md",
+    "docs/jobs.md",
+    "configs/deepspeed",
 ]
 
 
