@@ -31,10 +31,10 @@ CASES: dict[str, dict[str, Any]] = {
 }
 SHARED = {"jobs/train.sh", "jobs/stage.sh"}
 IMAGE = {"Dockerfile", ".dockerignore"}
-SBATCH = set(
-    "job-name nodes ntasks-per-node gpus-per-node cpus-per-task mem time signal requeue open-mode "
-    "output".split()
-)
+SBATCH = {
+    "job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "mem", "time", "signal",
+    "requeue", "open-mode", "output",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -275,4 +275,3 @@ def test_every_launcher_has_its_row_and_its_file() -> None:
         assert all(isinstance(row[key], str) for key in row if key != "container")
     assert len(set(NAMES)) == len(NAMES)
     assert "python" not in NAMES
-
