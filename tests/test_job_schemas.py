@@ -32,8 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
 SHARED = {"jobs/train.sh", "jobs/stage.sh"}
 IMAGE = {"Dockerfile", ".dockerignore"}
 SBATCH = {
-    "job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "mem", "time", "signal",
-    "requeue", "open-mode", "output",
+    "job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "mem", "time",
+    "signal", "requeue", "open-mode", "output",
 }  # fmt: skip
 
 
