@@ -42,14 +42,15 @@ ONCE = (
     "test_contrastive*", "test_date_text*", "test_distillation*", "test_documents*",
     "test_duplicates*", "test_examples*", "test_families*", "test_few_shot*", "test_formats*",
     "test_fuzz_readers*", "test_generated_data*", "test_gliner*", "test_grid*", "test_hub*",
-    "test_identifier_tables*", "test_images*", "test_jobs*", "test_judge*", "test_labels*",
-    "test_layouts*", "test_lengths*", "test_licences*", "test_lm_eval_tasks*", "test_manual_review*",
-    "test_masks*", "test_memorisation*", "test_metrics*", "test_mixture*", "test_model_fetch*",
-    "test_nlp_models*", "test_packing*", "test_pairs*", "test_pipeline*", "test_policies*",
-    "test_preference*", "test_prefixes*", "test_readers*", "test_record_kinds*",
-    "test_reinforcement*", "test_report_page*", "test_rewards*", "test_rubric*", "test_rule*", "test_runs_table*",
+    "test_identifier_tables*", "test_images*", "test_judge*", "test_labels*", "test_layouts*",
+    "test_lengths*", "test_licences*", "test_lm_eval_tasks*", "test_manual_review*", "test_masks*",
+    "test_memorisation*", "test_metrics*", "test_mixture*", "test_model_fetch*", "test_nlp_models*",
+    "test_packing*", "test_pairs*", "test_pipeline*", "test_policies*", "test_preference*",
+    "test_prefixes*", "test_readers*", "test_record_kinds*", "test_reinforcement*",
+    "test_report_page*", "test_rewards*", "test_rubric*", "test_rule*", "test_runs_table*",
     "test_scored_training*", "test_scoring*", "test_scrub*", "test_seq2seq_masked*", "test_splits*",
     "test_statistics*", "test_technique*", "test_text_views*", "test_vault*", "test_vision*",
+    "test_jobs*",
 )  # fmt: skip
 
 
