@@ -110,6 +110,29 @@ def test_slurm_script(project: Path) -> None:
     assert "scontrol requeue" in lines[-3]
 
 
+@pytest.mark.parametrize(("code", "queued"), [(0, False), (1, False), (2, False), (143, True)])
+def test_slurm_script_queues_again_what_was_cut_off(
+    projects: dict[str, Path], tmp_path: Path, code: int, queued: bool
+) -> None:
+    """No cluster is at hand: srun is replaced by one that ends with a code, scontrol by a log."""
+    commands = {"srun": f"exit {code}", "scontrol": 'echo "$@" >> "$CALLS"; echo node1'}
+    for name, line in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    settings = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "CALLS": str(tmp_path / "calls"),
+        "SLURM_JOB_ID": "12",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+    }
+    script = projects["many"] / "jobs/slurm.sbatch"
+    assert subprocess.run(["bash", str(script)], env=settings).returncode == code
+    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert calls == ["show hostnames node[1-2]", *(["requeue 12"] if queued else [])]
+
+
 def test_kubernetes_objects(project: Path) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="make test-jobs")
     documents = list(yaml.safe_load_all((project / "jobs/kubernetes.yaml").read_text("utf-8")))
