@@ -81,7 +81,7 @@ def test_files_parse(cell: tuple[dict[str, Any], Path]) -> None:
         if path.suffix == ".py":
             ast.parse(text, str(path))
         elif path.suffix in {".yaml", ".yml"}:
-            yaml.safe_load(text)
+            list(yaml.safe_load_all(text))
         elif path.suffix == ".toml":
             tomllib.loads(text)
         elif path.suffix == ".json":
