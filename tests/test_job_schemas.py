@@ -66,7 +66,7 @@ def test_only_the_files_of_the_chosen_launchers_are_there(
     render: Render, launcher: str | None
 ) -> None:
     rows = [row for row in LAUNCHERS if row["name"] == launcher]
-    project = render(launcher=["python", launcher] if launcher else ["python"])
+    project = render(launcher=f"python, {launcher}" if launcher else "python")
     expected = {row["file"] for row in rows} | (SHARED if rows else set())
     expected |= IMAGE if any(row["container"] for row in rows) else set()
     assert present(project) == expected
