@@ -66,6 +66,10 @@ class Train(Section):
     """Validations without a gain before training stops; null: never."""
     resume_from_checkpoint: str | None = None
     """latest, or a checkpoint folder to go on from; null: a new run."""
+    allow_changed: bool = False
+    """Go on although data, model or settings changed since the run began; what did is printed."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """Loss is NaN or jumps: stop, or go back to a checkpoint with half the learning rate."""
     extra: dict[str, Any] = {}
     """More arguments of the Hugging Face trainer, passed on as they are."""
 
