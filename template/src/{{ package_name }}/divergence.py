@@ -8,8 +8,8 @@ steps in a row have to be so. What a run answers is the setting train.on_diverge
 """
 
 import math
-import statistics
 from collections import deque
+from statistics import fmean
 
 from .errors import Problem, UserError
 
@@ -74,5 +74,6 @@ class LossWatch:
     def _limit(self) -> float:
         if len(self._losses) < ENOUGH:
             return math.inf
-        mean = statistics.fmean(self._losses)
-        return mean + max(SIGMAS * statistics.pstdev(self._losses), abs(mean))
+        mean = fmean(self._losses)
+        spread = math.sqrt(fmean([(loss - mean) ** 2 for loss in self._losses]))
+        return mean + max(SIGMAS * spread, abs(mean))

@@ -109,6 +109,8 @@ def _recover(run: Run, failure: Diverged | str) -> Path | None:
         checkpoint: Path | None = _roll_back(run, failure)
     else:
         checkpoint = _need_less(run)
+    if (noise := getattr(trainer, "neftune_hook_handle", None)) is not None:
+        noise.remove()  # the next start of the training adds its own
     trainer.optimizer = trainer.lr_scheduler = None  # made anew, then loaded
     trainer.model_wrapped = trainer.model
     trainer.model.zero_grad(set_to_none=True)

@@ -65,7 +65,9 @@ def surviving(trainer_class: Any) -> Any:
             self.accelerator.wait_for_everyone()
             self._is_saving = True
             try:
-                with room_in(folder, f"the checkpoint of step {self.state.global_step}", _size(self)):
+                with room_in(
+                    folder, f"the checkpoint of step {self.state.global_step}", _size(self)
+                ):
                     super()._save_checkpoint(model, trial)
                     self.accelerator.wait_for_everyone()
                     self._name_best(folder)
