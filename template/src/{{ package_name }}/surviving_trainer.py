@@ -58,16 +58,15 @@ def surviving(trainer_class: Any) -> Any:
             """
             folder = Path(super()._get_output_dir(trial))
             beside = folder / UNFINISHED
-            name = f"checkpoint-{self.state.global_step}"
+            done = self.state.global_step
+            name = f"checkpoint-{done}"
             if self.args.should_save:
                 shutil.rmtree(beside, ignore_errors=True)
                 folder.mkdir(parents=True, exist_ok=True)
             self.accelerator.wait_for_everyone()
             self._is_saving = True
             try:
-                with room_in(
-                    folder, f"the checkpoint of step {self.state.global_step}", _size(self)
-                ):
+                with room_in(folder, f"the checkpoint of step {done}", _size(self)):
                     super()._save_checkpoint(model, trial)
                     self.accelerator.wait_for_everyone()
                     self._name_best(folder)
@@ -90,19 +89,18 @@ def surviving(trainer_class: Any) -> Any:
                 self.state.best_model_checkpoint = str(best)
 
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-            """Load both; the learning rate is the one that is asked for now, not that of then."""
+            """Load both; the learning rates are those that are asked for now, not those of then."""
+            scheduler = self.lr_scheduler
+            wanted = getattr(scheduler, "base_lrs", None)  # one for each group of weights
             super()._load_optimizer_and_scheduler(checkpoint)
-            rates = getattr(self.lr_scheduler, "base_lrs", None)
-            if checkpoint is None or not rates or rates[0] == self.args.learning_rate:
+            if checkpoint is None or not wanted or scheduler.base_lrs == wanted:
                 return
-            share = self.args.learning_rate / rates[0]
-            self.lr_scheduler.base_lrs = [rate * share for rate in rates]
-            for group, rate in zip(
-                self.optimizer.param_groups, self.lr_scheduler.base_lrs, strict=True
-            ):
-                group["initial_lr"] = rate
-                group["lr"] *= share
-            self.lr_scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            groups = self.optimizer.param_groups
+            for group, now, then in zip(groups, wanted, scheduler.base_lrs, strict=True):
+                group["initial_lr"] = now
+                group["lr"] *= now / then
+            scheduler.base_lrs = wanted
+            scheduler._last_lr = [group["lr"] for group in groups]
 
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             """Evaluate, in smaller batches where memory does not suffice.
