@@ -187,7 +187,8 @@ def _changes(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, s
         yield "prepared data", f"not the data that the run began with: {files}"
     if then["data"].get("mixed", []) != now["data"].get("mixed", []):
         yield "data.mixture", "changed since the run began"
-    if then.get("model_files", now.get("model_files")) != now.get("model_files"):
+    both_known = "model_files" in then and "model_files" in now  # of a finished run it is not asked
+    if both_known and then["model_files"] != now["model_files"]:
         yield "files of the base model", "not those that the run began with"
     if then["plan"]["technique"] != now["plan"]["technique"]:
         yield "technique", "another one is planned on this device"
