@@ -11,7 +11,6 @@ the last line, one JSON object; exit code 1 if anything was lost. Linux only.
 """
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import os
@@ -20,6 +19,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,6 @@ NO_DROPOUT = ("lora.lora_dropout=0.0", "train.per_device_train_batch_size=4")
 LATEST = "train.resume_from_checkpoint=latest"
 LEFT_OUT = (".venv", "prepared", "quarantine", "runs", "fine_tuned_model")
 TOLERANCE = 1e-4
-WAIT_S = 120
 TERMS = ("bond", "tort", "dose", "lease", "share", "fever", "audit", "patent", "virus", "coupon")
 Harm = Callable[[Any], None]
 
@@ -143,18 +142,19 @@ def wait(number: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
-def at_random(project: Project, output: str, chance: random.Random, sent: int, span: float) -> int:
-    """Start a run and send it a signal at a random moment of its training; return its exit code."""
-    number = project.start("train.py", *DROPOUT, f"train.output_dir={output}")
-    folder = project.folder / output
-    end = time.monotonic() + WAIT_S
-    while not [*folder.glob("*/training_args.json")]:
-        assert time.monotonic() < end, project.log.read_text()[-2000:]
-        time.sleep(0.01)
-    time.sleep(chance.uniform(0.02, 0.98) * span)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(number, sent)
-    return wait(number)
+def struck(step: int, sent: int, delay_s: float) -> Harm:
+    """Return a harm: a signal comes some time after a step began, whatever is done then."""
+
+    def harm(made: Any) -> None:
+        def look(model: Any, _inputs: Any) -> None:
+            nonlocal step
+            if model.training and made.state.global_step == step - 1:
+                step = 0
+                threading.Timer(delay_s, os.kill, (os.getpid(), sent)).start()
+
+        made.model.register_forward_pre_hook(look)
+
+    return harm
 
 
 def holds(most: int, after: int) -> Harm:
@@ -229,17 +229,22 @@ class Drill:
         self.rows.append((name, good, count, note))
         print(f"{name:<22} {good:>4} of {count:<4} {note}", flush=True)
 
+    def at_random(self, output: str, sent: int) -> int:
+        """Send a run a signal at a random moment of its training; return its exit code."""
+        delay_s = self.chance.uniform(0, 2 * self.span / STEPS)
+        harm = struck(self.chance.randint(1, STEPS), sent, delay_s)
+        return self.project.run(*DROPOUT, f"train.output_dir={output}", harm=harm)
+
     def kills(self, count: int) -> None:
         """Kill -9 at random moments; every run is resumed."""
-        good, saved, ended = 0, 0, 0
+        good, saved, killed = 0, 0, 0
         for number in range(count):
             out = f"kill-{number}"
-            code = at_random(self.project, out, self.chance, signal.SIGKILL, self.span)
-            ended += code == 0
+            killed += self.at_random(out, signal.SIGKILL) == -signal.SIGKILL
             saved += bool([*(self.project.folder / out).glob("*/checkpoints/checkpoint-*")])
             done = self.project.go_on(out, *DROPOUT)
             good += done and self.project.result(out) == self.expected
-        note = f"same bytes; {saved} resumed from a checkpoint, {ended} had ended before"
+        note = f"same bytes; {killed} were killed, {saved} had a checkpoint by then"
         self.add("kill -9", good, count, note)
 
     def signals(self, count: int) -> None:
@@ -247,7 +252,7 @@ class Drill:
         good, codes = 0, []
         for number in range(count):
             out = f"term-{number}"
-            codes.append(at_random(self.project, out, self.chance, signal.SIGTERM, self.span))
+            codes.append(self.at_random(out, signal.SIGTERM))
             done = self.project.go_on(out, *DROPOUT)
             good += done and self.project.result(out) == self.expected
         self.add("SIGTERM", good, count, f"same bytes; exit codes {codes}")
@@ -284,7 +289,9 @@ class Drill:
         for number in range(count):
             out = f"torn-{number}"
             step = self.chance.randrange(2 * EVERY + 1, STEPS)
-            self.project.run(*DROPOUT, f"train.output_dir={out}", harm=killed_in(step))
+            self.project.run(
+                *DROPOUT, f"train.output_dir={out}", harm=struck(step, signal.SIGKILL, 0.0)
+            )
             folder = self.project.last(out)
             assert folder is not None
             found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=_step)
@@ -294,19 +301,6 @@ class Drill:
             skipped = f"{found[-1].name} is skipped for the one before" in said
             good += skipped and done and self.project.result(out) == self.expected
         self.add("torn checkpoint", good, count, f"skipped, same bytes; {', '.join(ways)}")
-
-
-def killed_in(step: int) -> Harm:
-    """Return a harm: the process is killed in the midst of a step."""
-
-    def harm(made: Any) -> None:
-        def look(model: Any, _inputs: Any) -> None:
-            if model.training and made.state.global_step == step - 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        made.model.register_forward_pre_hook(look)
-
-    return harm
 
 
 def _step(checkpoint: Path) -> int:
