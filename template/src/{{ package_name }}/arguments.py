@@ -343,3 +343,12 @@ def _with_extra(config: Config, arguments: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise UserError(problems)
     return arguments | config.train.extra
+
+
+def set_batch(trainer: Any, micro: int, accumulation: int) -> None:
+    """Let a trainer that is between two steps go on with other batches of the same sum."""
+    args = trainer.args
+    args.per_device_train_batch_size = trainer._train_batch_size = micro
+    args.gradient_accumulation_steps = accumulation
+    if hasattr(args, "steps_per_generation"):  # answers to all prompts of a step at once
+        args.steps_per_generation = accumulation

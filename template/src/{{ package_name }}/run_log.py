@@ -8,23 +8,27 @@ from typing import Any
 
 from .run_metrics import LOGGED, MEASURED, SCORES
 from .usage import Meter
+from .utils import write_text
 
 LOG_NAME = "training_log.jsonl"
 CURVE_NAME = "loss_curve.png"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a training log; none if it does not exist."""
+    """Return the rows of a training log; none if it does not exist.
+
+    A last line without an end was cut off by a full disk or a crash, and is left out.
+    """
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        return [json.loads(line) for line in lines if line.strip() and line.endswith("\n")]
 
 
 def cut_log(path: Path, step: int) -> None:
     """Drop the rows after `step`, which a resumed run will write again."""
     kept = [row for row in read_log(path) if row["step"] <= step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def make_callback(path: Path, say: Callable[[str], None], meter: Meter) -> Any:

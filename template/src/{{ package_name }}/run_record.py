@@ -33,6 +33,7 @@ class Session:
         say: Shows a line of progress.
         record: Content of training_args.json.
         seconds: Of each stage.
+        before: training_args.json of the run that goes on; empty for a new one.
     """
 
     config: Config
@@ -41,6 +42,7 @@ class Session:
     say: Callable[[str], None]
     record: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
 
     @property
     def objective(self) -> Objective:

@@ -48,8 +48,14 @@ class Tracking:
         self.written = 0.0
 
     def open(self) -> None:
-        """Open every tracker in a folder of its own and hand over what the log holds."""
+        """Open every tracker in a folder of its own and hand over what the log holds.
+
+        A training that goes on after a lack of memory begins again here.
+        """
         begun = time.perf_counter()
+        while self.outputs:
+            self.outputs.pop().close()
+        self.read = 0
         root = self.log.parent / FOLDER
         for row in self.rows:
             folder = root / row.name

@@ -72,6 +72,10 @@ class Train(Section):
     """latest, or a checkpoint folder to go on from; null: a new run."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """How several processes share a model: ddp whole, fsdp (FSDP2) in parts; auto: as it fits."""
+    allow_changed: bool = False
+    """Go on although data, model or settings changed since the run began; what did is printed."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """Loss is NaN or jumps: stop, or go back to a checkpoint with half the learning rate."""
     extra: dict[str, Any] = {}
     """More arguments of the Hugging Face trainer, passed on as they are."""
 

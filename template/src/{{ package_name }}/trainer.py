@@ -9,6 +9,7 @@ from typing import Any
 
 from .adapters import check_start, read_adapter, start_settings
 from .arguments import trainer_arguments, trainer_inputs
+from .checkpoint_files import room_in
 from .combinations import unread, why_not
 from .config import Config
 from .data_loader import check_prepared, label_names
@@ -25,19 +26,19 @@ from .model_wrapper import LoadedModel, load_base, with_adapter
 from .objectives import OBJECTIVES
 from .packing import is_packed, packed_collator
 from .quantised import as_trained, require_quantisation
-from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
+from .recovery import train_through
+from .resuming import check_examples, fingerprint, fix_threads, take_over, with_recoveries
+from .run_log import CURVE_NAME, LOG_NAME, draw_curve, make_callback
 from .run_record import Session, count_weights, outcome, start_record
 from .run_tracking import follow
 from .runs import (
     CHECKPOINTS,
     RECORD,
-    check_resume,
     find_checkpoint,
     new_run,
     promote,
-    read_record,
-    relocate_best,
 )
+from .surviving_trainer import surviving
 from .techniques import TECHNIQUES
 from .trackers import require_trackers
 from .training import Start, Tokenised, training_of
@@ -71,12 +72,13 @@ def train(
         UserError: data, model, plan or checkpoint do not allow it; nothing is trained then.
     """
     session = _begin(config, plan, say)
-    checkpoint = first_does(lambda: find_checkpoint(session.config))
-    if checkpoint is not None and _is_finished(session, checkpoint):
+    checkpoint = first_does(lambda: find_checkpoint(session.config, session.say))
+    if checkpoint is not None and take_over(session, checkpoint):
         return checkpoint.parent.parent
+    fix_threads(session)
     session.record["warnings"] = [*unusual(session.config, plan)]
     for warning in session.record["warnings"]:
-        say(f"warning: {warning}")
+        session.say(f"warning: {warning}")
     loaded = _load(session)
     splits = _tokenise(session, loaded)
     arguments = _arguments(session, splits)
@@ -104,7 +106,7 @@ def train(
     if not launched().first:
         return run_dir
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
-    with timed(session.seconds, "save"):
+    with timed(session.seconds, "save"), room_in(run_dir, "the result"):
         store_parts(session, loaded, trainer.model, run_dir)
         if quantised and mergeable:
             labels = loaded.labels
@@ -146,22 +148,6 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     return session
 
 
-def _is_finished(session: Session, checkpoint: Path) -> bool:
-    """Take name and date of the run that goes on; return whether nothing of it is left to do.
-
-    Raises:
-        UserError: it was begun with other settings, data or model.
-    """
-    run_dir = checkpoint.parent.parent
-    before = read_record(run_dir)
-    check_resume(before, session.record)
-    session.record |= {"run": before["run"], "created": before["created"]}
-    session.record["findings"] = before.get("findings", [])
-    if before["status"] == "finished":
-        session.say(f"This run is finished; nothing was trained: {run_dir}")
-    return bool(before["status"] == "finished")
-
-
 def _load(session: Session) -> LoadedModel:
     """Load the base; write down which one it is, its template, head and labels.
 
@@ -180,6 +166,7 @@ def _load(session: Session) -> LoadedModel:
         raise UserError(Problem("technique", reason))
     source = loaded.source
     record |= {"model": source.as_dict(), "labels": list(labels)}
+    record["model_files"] = fingerprint(source.path)
     if config.model.adapter:
         record["started_from"] = check_start(config, source.name, source.path, labels)
     say(f"Base model: {source.name} from {source.origin} ({source.note})")
@@ -211,6 +198,7 @@ def _tokenise(session: Session, loaded: LoadedModel) -> dict[str, Tokenised]:
     check_same({name: data[name] for name in splits})
     for name, reason in packing.items():
         session.decide(name, reason)
+    check_examples(session)
     return splits
 
 
@@ -221,7 +209,7 @@ def _arguments(session: Session, splits: dict[str, Tokenised]) -> dict[str, Any]
     for name, reason in reasons.items():
         session.decide(name, reason)
     session.record["arguments"] = arguments
-    return arguments
+    return with_recoveries(session, arguments)
 
 
 def _open_folder(session: Session, checkpoint: Path | None) -> Path:
@@ -256,7 +244,7 @@ def _train_and_test(
     if test is not None:
         session.record["test"] = {"examples": len(test), "before": score(trainer, test)}
     with timed(session.seconds, "train"):
-        _run(trainer, checkpoint, run_dir, session.say)
+        train_through(session, trainer, checkpoint, run_dir)
     if test is not None:
         session.record["test"]["after"] = score(trainer, test)
 
@@ -286,6 +274,7 @@ def build_trainer(
     objective = OBJECTIVES[config.objective]
     training = training_of(objective)
     trainer_class, arguments_class = training.trainer_classes()
+    trainer_class = surviving(trainer_class)
     # A renaming inside transformers that no user can act on.
     warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
     set_seed(config.train.seed)  # before the adapter: its start is random
@@ -340,41 +329,5 @@ def _adapted(loaded: LoadedModel, config: Config, plan: Plan) -> Any:
     return filled
 
 
-def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[str], None]) -> None:
-    import torch
-
-    if checkpoint is not None:
-        state = first_does(lambda: _cut(checkpoint, run_dir))
-        if state["global_step"] >= state["max_steps"]:
-            # The trainer would add a step of its own to a run that is already complete.
-            _load_finished(trainer, checkpoint, state)
-            say(f"All {state['max_steps']} steps were done before; only the result is saved")
-            return
-        say(f"Going on after step {state['global_step']} of {state['max_steps']}")
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError:
-        fix = (
-            "train.per_device_train_batch_size=1, train.gradient_checkpointing=true, "
-            "or a smaller train.max_length"
-        )
-        raise UserError(Problem("memory of the GPU", "not enough", fix=fix)) from None
-
-
-def _cut(checkpoint: Path, run_dir: Path) -> dict[str, Any]:
-    """Return the state of the trainer; drop the lines of the log that come after it."""
-    state = relocate_best(checkpoint)
-    cut_log(run_dir / LOG_NAME, state["global_step"])
-    return state
-
-
 def _silent(_line: str) -> None:
     """Show nothing: another process says it."""
-
-
-def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> None:
-    from transformers import TrainerState
-
-    best = Path(state.get("best_model_checkpoint") or checkpoint)
-    trainer._load_from_checkpoint(str(best if best.is_dir() else checkpoint))
-    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))

@@ -27,14 +27,11 @@ def make_watch(record: dict[str, Any], run_dir: Path, say: Callable[[str], None]
     class Watch(TrainerCallback):
         """Holds every rule against the curves, line by line; it comes after the log's writer."""
 
-        def __init__(self) -> None:
-            self.seen = Evidence(record)
-            self.place = 0  # in the file
-
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control, kwargs
             kept = [one for one in record.get("findings", []) if one["step"] <= state.global_step]
             record["findings"] = kept
+            self.seen, self.place = Evidence(record), 0  # the log may have been cut
             self._read()
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
