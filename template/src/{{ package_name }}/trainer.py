@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .acceleration import set_attention
 from .adapters import check_start, read_adapter, start_settings
 from .arguments import trainer_arguments, trainer_inputs
+from .batch_order import BY_LENGTH, choose_order, ordered
 from .combinations import unread, why_not
 from .config import Config
+from .cpu_memory import keep_freed
 from .data_loader import check_prepared, label_names
 from .devices import detect_device
 from .errors import Problem, UserError
@@ -34,6 +37,7 @@ from .runs import (
     read_record,
     relocate_best,
 )
+from .schedules import planned_rates
 from .techniques import TECHNIQUES
 from .training import Start, Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
@@ -62,6 +66,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
     quantised, mergeable = session.technique.quantised, session.technique.mergeable
     # Before the merge, which takes memory of its own.
     session.record |= outcome(trainer, session.device)
+    planned = planned_rates(arguments, trainer.state.max_steps)
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
     with timed(session.seconds, "save"):
         store_parts(session, loaded, trainer.model, run_dir)
@@ -72,7 +77,7 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             store_rounded(session, labels, scored, run_dir)
         elif mergeable:
             store_weights(session, trainer.model, run_dir)
-        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
+        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME, planned)
     session.record |= {"status": "finished", "seconds": session.seconds}
     write_json(run_dir / RECORD, finite(session.record))  # best_metric, if training diverged
     append_run(session.config, plan, session.device, session.record)
@@ -125,6 +130,8 @@ def _load(session: Session) -> LoadedModel:
     from transformers import set_seed
 
     config, record, say = session.config, session.record, session.say
+    if kept := keep_freed(session.plan, session.device):
+        session.decide("freed memory", kept)
     with timed(session.seconds, "load"):
         set_seed(config.train.seed)  # a head that the weights lack starts at random
         labels = label_names(config)
@@ -142,6 +149,8 @@ def _load(session: Session) -> LoadedModel:
         say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     if loaded.note:
         session.decide("head", loaded.note)
+    attention = set_attention(config, session.plan, session.device, loaded.model)
+    session.decide("attention", attention)
     return loaded
 
 
@@ -171,6 +180,8 @@ def _arguments(session: Session, splits: dict[str, Tokenised]) -> dict[str, Any]
     """Return the trainer's arguments; the reason of each automatic one is shown."""
     sizes = [len(splits[name].dataset) for name in FITTED]
     arguments, reasons = trainer_arguments(session.config, session.plan, session.device, *sizes)
+    micro = arguments["per_device_train_batch_size"]
+    _, reasons["order"] = choose_order(session.config, splits["train"].dataset, micro)
     for name, reason in reasons.items():
         session.decide(name, reason)
     session.record["arguments"] = arguments
@@ -259,7 +270,9 @@ def build_trainer(
     extras = training.extras(start)
     if is_packed(splits["train"].dataset):
         extras["data_collator"] = packed_collator(loaded.tokenizer)
-    trainer = trainer_class(**inputs, **extras)
+    order, _ = choose_order(config, inputs["train_dataset"], args.per_device_train_batch_size)
+    made = ordered(trainer_class) if order == BY_LENGTH else trainer_class
+    trainer = made(**inputs, **extras)
     trainer.whole_loss = not plan.chunked_loss
     trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
     if row.quantised:
