@@ -89,7 +89,8 @@ MEANS = (
         "loss where it is learned",
         "",
         "on a CPU: sft, chat, pretrain, dpo",
-        "The vocabulary is scored only where some row has a label: prompts cost no logits.",
+        "The vocabulary is scored only where some row has a label: prompts cost no logits. dpo "
+        "computes a prompt once for both of its answers, where the model scores them alike then.",
     ),
     Means(
         "attention kernel",

@@ -126,6 +126,7 @@ def dpo_classes() -> tuple[Any, Any]:
         """DPO on pairs that are tokens already."""
 
         whole_loss = False  # set from the plan
+        shares_prompts: bool | None = None  # None: not tried out yet (preference_loss.py)
 
         def compute_loss(
             self,
