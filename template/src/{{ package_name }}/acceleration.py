@@ -117,13 +117,14 @@ MEANS = (
         "train.optim",
         "adamw_8bit where 32-bit states do not fit",
         "A quarter of the memory of the states: adamw_8bit, lion_8bit and others by their "
-        "transformers names. Tensors of less than 4,096 weights stay in 32 bits.",
+        "transformers names. Embeddings and tensors of less than 4,096 weights stay in 32 bits.",
     ),
     Means(
         "paged optimisers",
         "train.optim",
         "no",
-        "paged_adamw_8bit, paged_adamw_32bit: states move to the RAM when a GPU is full.",
+        "paged_adamw_8bit, paged_adamw_32bit: states move to the RAM when a GPU is full. "
+        "A CPU keeps them as the optimisers without paging do.",
     ),
     Means(
         "freed memory is kept",
