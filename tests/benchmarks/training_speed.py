@@ -204,7 +204,7 @@ def trl(work: Work, name: str, steps: int) -> Timed:
         "max_steps": steps, "learning_rate": RATE, "logging_steps": 1,
         "gradient_checkpointing": False, "bf16": False, "use_cpu": True, "report_to": "none",
         "save_strategy": "no", "eval_strategy": "no", "seed": 42, "disable_tqdm": True,
-        "output_dir": str(work.folder / "trl" / name),
+        "output_dir": str(work.folder / f"trl-{name}-{time.time_ns()}"),
     }  # fmt: skip
     path = work.folder / f"trl_{name}.yaml"
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
@@ -231,7 +231,7 @@ def llamafactory(work: Work, steps: int) -> Timed:
         "per_device_train_batch_size": BATCH, "gradient_accumulation_steps": 1,
         "max_steps": steps, "learning_rate": RATE, "logging_steps": 1, "bf16": False,
         "use_cpu": True, "report_to": "none", "save_strategy": "no", "seed": 42,
-        "disable_tqdm": True, "output_dir": str(work.folder / "llamafactory"),
+        "disable_tqdm": True, "output_dir": str(work.folder / f"llamafactory-{time.time_ns()}"),
     }  # fmt: skip
     path = work.folder / "llamafactory.yaml"
     path.write_text(json.dumps(settings), encoding="utf-8")

@@ -2,8 +2,9 @@
 
 glibc hands blocks above 32 MB back to the kernel as soon as they are freed, and asks for them anew
 in every step; the kernel then clears each page when it is touched. For the logits of a small model
-(91 MB) that cost 49 ms a time on the machine where it was measured, against 2 ms for a block that
-is kept. The price is that memory between two steps is not free for other programs.
+(91 MB) that cost 49 ms a time where it was measured, against 2 ms for a block that is kept; steps
+of a model of SmolLM2's width with 3 layers took 0.86 s of CPU time instead of 1.05 s, and 1.05 GB
+instead of 0.85 GB. So it is done where memory is plenty.
 """
 
 import ctypes
@@ -48,4 +49,4 @@ def keep_freed(plan: Plan, device: Device, environment: Mapping[str, str] = os.e
     kept = library.mallopt(MMAP_THRESHOLD, BLOCK) and library.mallopt(TRIM_THRESHOLD, LARGEST)
     if not kept:
         return "given back: the C library refused to keep it"
-    return "kept for the next step: fresh pages cost a CPU more than the arithmetic on them"
+    return "kept for the next step: clearing fresh pages can take a fifth of a step on a CPU"
