@@ -38,7 +38,7 @@ RATE, BATCH, MIXED_BATCH = 2e-4, 2, 4
 SFT_WORDS, PROMPT_WORDS, ANSWER_WORDS = (60, 130), 62, 138
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 OFFLINE |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
-STEP, TOTAL = re.compile(r"'loss': '?([0-9.e+-]+)"), re.compile(r"'train_runtime': '?([0-9.e+-]+)")
+STEP = re.compile(r"'loss': '?([0-9.e+-]+)")  # not 'train_loss', of the last line
 SEEN = re.compile(r"'(?:num_tokens|num_input_tokens_seen)': '?([0-9.e+-]+)")
 
 
@@ -127,7 +127,7 @@ def timed(
 
 def _note(line: str, found: Timed) -> None:
     """Note a line of a tool that tells its steps in its output."""
-    if not TOTAL.search(line) and (step := STEP.search(line)):
+    if step := STEP.search(line):
         found.steps.append(time.perf_counter())
         found.losses.append(float(step[1]))
     if seen := SEEN.search(line):
