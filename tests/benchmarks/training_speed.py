@@ -12,7 +12,7 @@ sft: rows of about 232 tokens, batch 2, loss on every token. dpo: pairs whose pr
 alone: padded in random order, by length, packed.
 
 Tokens per second are those of the steps after the first: from the line in which a tool reports its
-first step to that of its last. Start-up is the time from the start of the process to the first
+first step to that of its last; where steps are not alike (mixed), of the whole. Start-up is the time from the start of the process to the first
 report, less one step. The last line is one JSON object.
 """
 
@@ -51,9 +51,12 @@ class Timed:
     steps: list[float] = field(default_factory=list)  # when each step was reported
     losses: list[float] = field(default_factory=list)
     tokens: float = 0.0
+    seconds: float = 0.0  # of the training as a whole, where its steps are not alike
 
     def speed(self) -> float:
-        """Tokens per second after the first step."""
+        """Tokens per second after the first step, or of the whole."""
+        if self.seconds:
+            return self.tokens / self.seconds
         later = len(self.steps) - 1
         return self.tokens * later / (later + 1) / (self.steps[-1] - self.steps[0])
 
@@ -160,7 +163,9 @@ def trained(work: Work, name: str, steps: int, *settings: str) -> Timed:
     command += [f"train.eval_steps={max(steps, 1) if steps > 0 else 10_000}"]
     found = timed(work, command, work.project, log)
     (record,) = output.glob("*/training_args.json")
-    found.tokens = json.loads(record.read_text(encoding="utf-8"))["tokens_seen"]
+    told = json.loads(record.read_text(encoding="utf-8"))
+    found.tokens = told["tokens_seen"]
+    found.seconds = told["seconds"]["train"] if name == "mixed" else 0.0
     return found
 
 
