@@ -12,8 +12,9 @@ sft: rows of about 232 tokens, batch 2, loss on every token. dpo: pairs whose pr
 alone: padded in random order, by length, packed.
 
 Tokens per second are those of the steps after the first: from the line in which a tool reports its
-first step to that of its last; where steps are not alike (mixed), of the whole. Start-up is the time from the start of the process to the first
-report, less one step. The last line is one JSON object.
+first step to that of its last; where steps are not alike (mixed), those of the whole training.
+Start-up is the time from the start of the process to the first report, less one step. The last
+line is one JSON object.
 """
 
 import argparse
