@@ -91,8 +91,11 @@ def chat_row(draw: random.Random, asked: int, answered: int) -> dict[str, Any]:
 
 def pair_row(draw: random.Random) -> dict[str, Any]:
     """A question with a better and a worse answer."""
-    row = {"prompt": text(draw, PROMPT_WORDS)}
-    return row | {side: text(draw, ANSWER_WORDS) for side in ("chosen", "rejected")}
+    # As turns: TRL applies the chat template to nothing else.
+    row = {"prompt": [{"role": "user", "content": text(draw, PROMPT_WORDS)}]}
+    for side in ("chosen", "rejected"):
+        row[side] = [{"role": "assistant", "content": text(draw, ANSWER_WORDS)}]
+    return row
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
