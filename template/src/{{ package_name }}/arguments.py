@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from .acceleration import speed_arguments
 from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
@@ -90,7 +91,9 @@ def trainer_arguments(
         where = "train.per_device_train_batch_size"
         found = f"{micro}; {objective.name} compares the answers of a batch"
         raise UserError(Problem(where, found, f"at least {objective.smallest_batch}", fix))
-    arguments |= OPTIONS[objective.options](config)
+    faster, why = speed_arguments(config, device)
+    arguments |= faster | OPTIONS[objective.options](config)
+    reasons |= why
     if objective.planner_class == "rollouts":
         reasons["dropout"] = "off: answers are drawn and scored by the same weights"
         if against := _negative_rewards(config):

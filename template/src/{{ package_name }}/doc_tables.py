@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from . import hardware, machines, shapes
+from .acceleration import MEANS
 from .behaviour import BEHAVIOURS
 from .benchmarks import FILE as BENCHMARKS
 from .benchmarks import read_rows
@@ -150,6 +151,16 @@ def settings() -> str:
     return markdown_table(["setting", "default", "unit and effect"], rows)
 
 
+def speed() -> str:
+    """One line per way of training faster or with less memory."""
+    header = ["means", "setting", "automatic", "gain and price"]
+    rows = [
+        [row.title, f"`{row.setting}`" if row.setting else "none", row.automatic, row.doc]
+        for row in MEANS
+    ]
+    return markdown_table(header, rows)
+
+
 def memory() -> str:
     """One line per model of the table: GiB on one card at 2048 tokens, and the technique."""
     cards = (8, 12, 16, 24, 48, 80)
@@ -253,6 +264,7 @@ TABLES: dict[str, Callable[[], str]] = {
         policies,
         checksums,
         settings,
+        speed,
         memory,
         rules,
         size_classes,

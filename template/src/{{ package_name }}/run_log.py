@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,14 @@ def make_callback(path: Path, say: Callable[[str], None], meter: Meter) -> Any:
     return RunLog()
 
 
-def draw_curve(log: Path, target: Path) -> None:
-    """Draw training and validation loss over the steps, the learning rate below."""
+def draw_curve(log: Path, target: Path, planned: Sequence[float] = ()) -> None:
+    """Draw training and validation loss over the steps, the learning rate below.
+
+    Args:
+        log: training_log.jsonl of a run.
+        target: Picture that is written.
+        planned: Learning rate of each step as the schedule has it (schedules.py).
+    """
     import matplotlib
 
     matplotlib.use("Agg")  # no screen needed
@@ -130,7 +136,11 @@ def draw_curve(log: Path, target: Path) -> None:
     top.set_ylabel("loss per token (nats)")
     top.set_title("Loss", loc="left")
     top.legend(frameon=False)
-    _line(bottom, rows, "learning_rate", "learning rate", color="#444444", linewidth=1.2)
+    if planned:
+        style = {"color": "#c9a227", "linewidth": 3, "alpha": 0.5, "label": "planned"}
+        bottom.plot(range(1, len(planned) + 1), planned, **style)
+    _line(bottom, rows, "learning_rate", "taken", color="#444444", linewidth=1.2)
+    bottom.legend(frameon=False)
     bottom.set_ylabel("learning rate")
     bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     bottom.set_xlabel("optimiser step")

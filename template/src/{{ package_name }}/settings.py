@@ -61,6 +61,8 @@ class Model(Section):
     """Folder of an adapter of this base to go on from; empty: a new one."""
     quantisation: Literal["nf4", "int8"] = "nf4"
     """How a technique with a quantised base holds it: in 4 or in 8 bit."""
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """Attention kernel of the training; auto: flash_attention_2 where it works, else its own."""
     chat_template: str = "auto"
     """auto: the model's own, else that of its family; own, a name of chat_templates/, or a file."""
 

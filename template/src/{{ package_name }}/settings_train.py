@@ -62,6 +62,12 @@ class Train(Section):
     """Picks the best checkpoint and stops a run; auto: as the objective says, mostly eval_loss."""
     packing: bool | Auto = "auto"
     """Put several short examples into one row, kept apart; auto: where documents are learned."""
+    train_sampling_strategy: Literal["auto", "random", "group_by_length"] = "auto"
+    """Order of the rows; group_by_length: batches of one length; auto: where it saves padding."""
+    use_liger_kernel: bool | Auto = "auto"
+    """Kernels of the package liger-kernel; auto: on CUDA, where it knows the architecture."""
+    torch_compile: bool = False
+    """Compile the model; the first steps take minutes, and a C++ compiler is needed."""
     early_stopping_patience: Positive | None = 3
     """Validations without a gain before training stops; null: never."""
     forgetting: Literal["none", "l2", "ewc"] = "none"

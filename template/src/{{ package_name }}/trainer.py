@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .adapters import check_start, read_adapter, start_settings
-from .arguments import trainer_arguments, trainer_inputs
+from .acceleration import set_attention
+from .adapters import check_start, start_settings
+from .arguments import trainer_arguments
+from .batch_order import settle_order
 from .checkpoint_files import room_in
 from .combinations import unread, why_not
 from .config import Config
+from .cpu_memory import keep_freed
 from .data_loader import check_prepared, label_names
 from .devices import detect_device
-from .distributed import check_same, finish, first_does, shared_trainer, start
+from .distributed import check_same, finish, first_does, start
 from .errors import Problem, UserError
 from .forecasts import append_run
 from .forgetting import NONE, check_forgetting
@@ -22,33 +25,28 @@ from .hardware import Plan
 from .heads import HEADS
 from .launch import launched
 from .mixture import replay_warning
-from .model_wrapper import LoadedModel, load_base, with_adapter
-from .objectives import OBJECTIVES
-from .packing import is_packed, packed_collator
+from .model_wrapper import LoadedModel, load_base
 from .quantised import as_trained, require_quantisation
 from .recovery import train_through
 from .resuming import check_examples, fingerprint, fix_threads, take_over, with_recoveries
-from .run_log import CURVE_NAME, LOG_NAME, draw_curve, make_callback
+from .run_log import CURVE_NAME, LOG_NAME, draw_curve
 from .run_record import Session, count_weights, outcome, start_record
 from .run_tracking import follow
 from .runs import (
-    CHECKPOINTS,
     RECORD,
     find_checkpoint,
     new_run,
     promote,
 )
-from .surviving_trainer import surviving
-from .techniques import TECHNIQUES
+from .schedules import planned_rates
 from .trackers import require_trackers
-from .training import Start, Tokenised, training_of
+from .trainer_build import build_trainer
+from .training import Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
 from .usual_ranges import unusual
-from .usage import Meter
 from .utils import finite, timed, write_json
 from .watch import make_watch
-from .weight_penalty import held_class, hold
 
 
 def train(
@@ -84,6 +82,7 @@ def train(
     arguments = _arguments(session, splits)
     run_dir = first_does(lambda: _open_folder(session, checkpoint))
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
+    trainer.order = session.record["order"]
     for callback in callbacks:
         trainer.add_callback(callback)
     if launched().first:
@@ -105,6 +104,7 @@ def train(
         session.record["forgetting"] = trainer.penalty.record()
     if not launched().first:
         return run_dir
+    planned = planned_rates(arguments, trainer.state.max_steps)
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
     with timed(session.seconds, "save"), room_in(run_dir, "the result"):
         store_parts(session, loaded, trainer.model, run_dir)
@@ -115,7 +115,7 @@ def train(
             store_rounded(session, labels, scored, run_dir)
         elif mergeable:
             store_weights(session, trainer.model, run_dir)
-        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
+        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME, planned)
     session.record |= {"status": "finished", "seconds": session.seconds}
     write_json(run_dir / RECORD, finite(session.record))  # best_metric, if training diverged
     if alone:
@@ -157,6 +157,8 @@ def _load(session: Session) -> LoadedModel:
     from transformers import set_seed
 
     config, record, say = session.config, session.record, session.say
+    if kept := keep_freed(session.plan, session.device):
+        session.decide("freed memory", kept)
     with timed(session.seconds, "load"):
         set_seed(config.train.seed)  # a head that the weights lack starts at random
         labels = label_names(config)
@@ -175,6 +177,8 @@ def _load(session: Session) -> LoadedModel:
         say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     if loaded.note:
         session.decide("head", loaded.note)
+    attention = set_attention(config, session.plan, session.device, loaded.model)
+    session.decide("attention", attention)
     return loaded
 
 
@@ -206,6 +210,10 @@ def _arguments(session: Session, splits: dict[str, Tokenised]) -> dict[str, Any]
     """Return the trainer's arguments; the reason of each automatic one is shown."""
     sizes = [len(splits[name].dataset) for name in FITTED]
     arguments, reasons = trainer_arguments(session.config, session.plan, session.device, *sizes)
+    micro = arguments["per_device_train_batch_size"]
+    session.record["order"], reasons["order"] = settle_order(
+        session.config, splits["train"].dataset, micro, session.before.get("order")
+    )
     for name, reason in reasons.items():
         session.decide(name, reason)
     session.record["arguments"] = arguments
@@ -247,86 +255,6 @@ def _train_and_test(
         train_through(session, trainer, checkpoint, run_dir)
     if test is not None:
         session.record["test"]["after"] = score(trainer, test)
-
-
-def build_trainer(
-    config: Config,
-    plan: Plan,
-    loaded: LoadedModel,
-    splits: dict[str, Tokenised],
-    run_dir: Path,
-    arguments: dict[str, Any],
-    say: Callable[[str], None],
-) -> Any:
-    """Return the trainer of the objective for the model with the technique applied to it.
-
-    Args:
-        config: The run.
-        plan: Of the device.
-        loaded: The base model; its weights are trained or frozen in place.
-        splits: `train` and `validation`, tokenised.
-        run_dir: Gets the training log and the checkpoints.
-        arguments: Of trainer_arguments().
-        say: Shows a line of progress.
-    """
-    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
-
-    objective = OBJECTIVES[config.objective]
-    training = training_of(objective)
-    trainer_class, arguments_class = training.trainer_classes()
-    trainer_class = surviving(trainer_class)
-    # A renaming inside transformers that no user can act on.
-    warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
-    set_seed(config.train.seed)  # before the adapter: its start is random
-    row = TECHNIQUES[plan.technique]
-    model = _adapted(loaded, config, plan)
-    validates = arguments["load_best_model_at_end"]
-    meter = Meter("cpu" if arguments["use_cpu"] else detect_device().kind)
-    log = run_dir / LOG_NAME if launched().first else Path(os.devnull)
-    callbacks = [make_callback(log, say, meter)]
-    if validates and config.train.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(config.train.early_stopping_patience))
-    args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
-    if args.n_gpu > 1:
-        args._n_gpu = 1  # the plan is for one GPU; torch would split batches over all
-    validation = splits["validation"].dataset if validates else None
-    inputs = trainer_inputs(
-        model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
-    )
-    start = Start(config, model, loaded.reader(objective.images), loaded.labels)
-    extras = training.extras(start)
-    if is_packed(splits["train"].dataset):
-        extras["data_collator"] = packed_collator(loaded.tokenizer)
-    trainer_class = shared_trainer(trainer_class, plan, detect_device())
-    held = config.train.forgetting != NONE
-    if held:
-        trainer_class = held_class(trainer_class)
-    trainer = trainer_class(**inputs, **extras)
-    trainer.whole_loss = not plan.chunked_loss
-    trainer.meter = meter
-    meter.watch(trainer)
-    trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
-    if row.quantised:
-        # TRL casts adapters on a quantised base to bf16, which loses small updates.
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    if held:
-        hold(trainer, config, loaded.head, start.tokenizer)
-    return trainer
-
-
-def _adapted(loaded: LoadedModel, config: Config, plan: Plan) -> Any:
-    """Return the base with the technique applied, or with the adapter that the run goes on from."""
-    row, head, model = TECHNIQUES[plan.technique], loaded.head, loaded.model.train()
-    if not config.model.adapter:
-        return row.apply(model, config, head)
-    start = read_adapter(config.path(config.model.adapter))
-    if not row.prompts:
-        return with_adapter(model, start, trainable=True)
-    filled = row.apply(model, config, head)  # peft trains new prompts only, but fills them
-    filled.load_adapter(start.folder, "default", is_trainable=True)
-    return filled
 
 
 def _silent(_line: str) -> None:
