@@ -30,13 +30,13 @@ from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smalle
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
+from .run_metrics import RUN_METRICS
 from .search_space import axes
 from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
-from .usual_ranges import usual_ranges
 from .techniques import TECHNIQUES
-from .run_metrics import RUN_METRICS
 from .trackers import TRACKERS
+from .usual_ranges import usual_ranges
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,8 +1,6 @@
 """One training run: prepared data + plan -> run folder with a model that can be loaded."""
 
 import gc
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
