@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node
 
 from .combinations import why_not
+from .config_files import override, read_yaml
 from .errors import Problem, UserError
 from .formats import FORMATS
 from .objectives import OBJECTIVES, check_combination
@@ -121,7 +119,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     problems: list[Problem] = []
     values, sources = read_yaml(path)
     for text in overrides:
-        problem = _override(text, values, sources)
+        problem = override(text, values, sources)
         if problem is not None:
             problems.append(problem)
     try:
@@ -212,69 +210,6 @@ def _fitting(config: Config) -> list[str]:
 def _close(name: str, allowed: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, allowed, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the file's values and, for each dotted name, `file:line`; UserError: no such file."""
-    if not path.is_file():
-        fix = "give --config PATH, or run the script in the project folder"
-        raise UserError(Problem(str(path), "no such configuration file", fix=fix))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        values = _yaml().load(text)
-        node = _yaml().compose(text)
-    except UnicodeDecodeError as error:
-        found = f"not UTF-8 (byte {error.start} cannot be decoded)"
-        raise UserError(Problem(str(path), found, fix="save the file as UTF-8")) from None
-    except RecursionError:
-        found = "nested too deeply, or an anchor that holds itself"
-        raise UserError(Problem(str(path), found, fix="write the settings out")) from None
-    except YAMLError as error:
-        # `problem` is a fixed phrase of the parser; only for a repeated key it quotes values.
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        reason = (getattr(error, "problem", None) or "syntax error").partition(" with value ")[0]
-        fix = "check indentation, quotes and the colon with a blank after it"
-        raise UserError(Problem(where, f"not valid YAML ({reason})", fix=fix)) from None
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        fix = "write settings as `name: value`, one section per block"
-        raise UserError(Problem(str(path), "the file holds no settings", fix=fix))
-    return values, {name: f"{path.name}:{line}" for name, line in _lines(node)}
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)  # YAML 1.2: 2e-4 is a number, `no` is a word
-
-
-def _lines(node: Node, prefix: str = "") -> Iterator[tuple[str, int]]:
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            yield name, key.start_mark.line + 1
-            yield from _lines(value, f"{name}.")
-
-
-def _override(text: str, values: dict[str, Any], sources: dict[str, str]) -> Problem | None:
-    """Put one `key=value` of the command line into the values."""
-    name, equals, raw = text.partition("=")
-    if not equals or not name.strip():
-        fix = "write section.key=value, for example train.max_steps=20"
-        return Problem("command line", "an argument is not of the form key=value", fix=fix)
-    try:
-        value = _yaml().load(raw)
-    except YAMLError:
-        return Problem(name, "the value is not valid YAML", fix="put the value in quotes")
-    *parents, last = name.strip().split(".")
-    target = values
-    for parent in parents:
-        if not isinstance(target.get(parent), dict):
-            target[parent] = {}
-        target = target[parent]
-    target[last] = value
-    sources[name.strip()] = "command line"
-    return None
 
 
 def _source_of(name: str, sources: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import card_sections as sections
+from .card_training import training
 from .card_facts import OWN_WORDS, Facts, gather
 from .card_loading import loading
 from .card_metadata import front_matter
@@ -27,7 +28,7 @@ SECTIONS = (
     ("Training data and personal data", sections.data),
     ("Licences", sections.licences),
     ("Loading", loading),
-    ("Training", sections.training),
+    ("Training", training),
     ("Hardware and energy", sections.hardware),
     ("Ethics", sections.ethics),
     ("Limits", sections.limits),

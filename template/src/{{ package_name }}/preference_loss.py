@@ -99,8 +99,8 @@ def shared_rows(batch: dict[str, Any]) -> Rows | None:
         for name, some in rows.items()
     }  # (pairs, length) each
     at = torch.arange(length)
-    start, end = (torch.tensor(values)[:, None] for values in (starts, ends))  # (pairs, 1)
-    second, first = at >= end, (at >= start) & (at < end)  # (pairs, length)
+    begins, stops = (torch.tensor(values)[:, None] for values in (starts, ends))  # (pairs, 1)
+    second, first = at >= stops, (at >= begins) & (at < stops)  # (pairs, length)
     seen = (at[:, None] >= at) & ~(second[:, :, None] & first[:, None, :])
     device = batch["input_ids"].device
     read = {

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .config import Config, leaves, read_yaml, translate
+from .config import Config, leaves, translate
+from .config_files import read_yaml
 from .errors import Problem, UserError
 from .utils import markdown_table
 
