@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import card_sections as sections
-from .card_training import training
 from .card_facts import OWN_WORDS, Facts, gather
 from .card_loading import loading
 from .card_metadata import front_matter
 from .card_results import results_section
+from .card_training import training
 from .config import Config
 from .licences import UNDECLARED
 from .utils import write_text
