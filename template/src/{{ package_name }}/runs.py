@@ -180,7 +180,8 @@ def _changes(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, s
     old, new = dict(_flat(then["config"])), dict(_flat(now["config"]))
     for name in sorted({*old, *new}):
         is_compared = name.split(".")[0] in COMPARED and name not in FREE
-        if is_compared and old.get(name) != new.get(name):
+        is_newer = name not in old and _is_default(name, new[name])  # the project was updated
+        if is_compared and not is_newer and old.get(name) != new.get(name):
             yield name, f"changed since the run began, from {old.get(name)} to {new.get(name)}"
     if _rows(then) != _rows(now):
         names = sorted({*_rows(then)} ^ {*_rows(now)})
@@ -197,6 +198,18 @@ def _changes(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, s
     if then["effective_batch_size"] != now["effective_batch_size"]:
         sizes = f"from {then['effective_batch_size']} to {now['effective_batch_size']}"
         yield "plan", f"the effective batch would change {sizes}"
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Say whether a setting has the value that it has where nobody set it."""
+    section: Any = Config
+    default: Any = None
+    for part in name.split("."):
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is None:
+            return False
+        section, default = field.annotation, field.default
+    return bool(value == default)
 
 
 def _is_fixed(name: str) -> bool:
