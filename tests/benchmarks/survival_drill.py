@@ -6,8 +6,10 @@
 Each run is a process of its own, forked from one that has loaded the libraries, and goes through
 scripts/train.py. It is resumed after what befell it, and its weights are compared with those of a
 run that nothing happened to: byte by byte, but for the runs short of memory, which sum their
-batches in another order (largest difference of a training loss below 1e-4). Prints a table and, as
-the last line, one JSON object; exit code 1 if anything was lost. Linux only.
+batches in another order. There the loss of the step that was repeated must be the same within 1e-5,
+and those of all later steps within 1e-3: at the high learning rate of the drill, rounding grows from
+step to step, while a row that is skipped or comes twice shows at once. Prints a table and, as the
+last line, one JSON object; exit code 1 if anything was lost. Linux only.
 """
 
 import argparse
@@ -39,7 +41,7 @@ DROPOUT = ("lora.lora_dropout=0.1", "train.per_device_train_batch_size=2")
 NO_DROPOUT = ("lora.lora_dropout=0.0", "train.per_device_train_batch_size=4")
 LATEST = "train.resume_from_checkpoint=latest"
 LEFT_OUT = (".venv", "prepared", "quarantine", "runs", "fine_tuned_model")
-TOLERANCE = 1e-4
+TOLERANCE, LATER = 1e-5, 1e-3  # of a loss: in the step that is repeated, in those after it
 TERMS = ("bond", "tort", "dose", "lease", "share", "fever", "audit", "patent", "virus", "coupon")
 Harm = Callable[[Any], None]
 
@@ -261,16 +263,18 @@ class Drill:
         """Out of memory in random steps, with what then fits."""
         assert self.project.run(*NO_DROPOUT, "train.output_dir=roomy") == 0
         expected = self.project.losses("roomy")
-        good, largest = 0, 0.0
+        good, first, later = 0, 0.0, 0.0
         for number in range(count):
             out, most = f"memory-{number}", self.chance.choice((1, 2, 3))
-            harm = holds(most, self.chance.randrange(STEPS))
+            done = self.chance.randrange(STEPS)
+            harm = holds(most, done)
             code = self.project.run(*NO_DROPOUT, f"train.output_dir={out}", harm=harm)
             found = self.project.losses(out)
-            apart = max(abs(a - b) for a, b in zip(found, expected, strict=True))
-            largest = max(largest, apart)
-            good += code == 0 and apart < TOLERANCE
-        self.add("out of memory", good, count, f"largest difference of a loss {largest:.1e}")
+            apart = [abs(a - b) for a, b in zip(found, expected, strict=True)]
+            first, later = max(first, apart[done]), max(later, *apart)
+            good += code == 0 and apart[done] < TOLERANCE and max(apart) < LATER
+        note = f"largest difference of a loss {first:.1e} in that step, {later:.1e} in any"
+        self.add("out of memory", good, count, note)
 
     def disks(self, count: int) -> None:
         """A full disk at the end of random steps, in files of random size."""
