@@ -211,6 +211,12 @@ def shared_trainer(trainer_class: Any, plan: Plan, device: Device) -> Any:
                 torch.manual_seed(self.args.seed + launch.rank)
             return model, loader
 
+        def _track_num_input_tokens(self, inputs: Any) -> None:
+            if not launch.alone and bool((inputs["labels"] == IGNORED).all()):
+                # No row was left for this process: what it computes on belongs to no step.
+                inputs = {**inputs, "attention_mask": inputs["labels"].new_zeros(1)}
+            super()._track_num_input_tokens(inputs)
+
         def save_model(self, output_dir: Any = None, _internal_call: bool = False) -> None:
             if not is_sharded(self.model):
                 return super().save_model(output_dir, _internal_call)
