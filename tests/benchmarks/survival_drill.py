@@ -6,10 +6,10 @@
 Each run is a process of its own, forked from one that has loaded the libraries, and goes through
 scripts/train.py. It is resumed after what befell it, and its weights are compared with those of a
 run that nothing happened to: byte by byte, but for the runs short of memory, which sum their
-batches in another order. There the loss of the step that was repeated must be the same within 1e-5,
-and those of all later steps within 1e-3: at the high learning rate of the drill, rounding grows from
-step to step, while a row that is skipped or comes twice shows at once. Prints a table and, as the
-last line, one JSON object; exit code 1 if anything was lost. Linux only.
+batches in another order. There the loss of the step that was repeated must be the same within
+1e-5, and those of all later steps within 1e-3: at the high learning rate of the drill, rounding
+grows from step to step, while a row that is skipped or comes twice shows at once. Prints a table
+and, as the last line, one JSON object; exit code 1 if anything was lost. Linux only.
 """
 
 import argparse

@@ -70,7 +70,7 @@ def work(package: str, config_path: str, target: str, settings: list[str]) -> No
     part("training").training_of(objective).trainer_classes()
     import peft  # noqa: F401
     import torch.distributed.checkpoint
-    import torch.distributed.fsdp
+    import torch.distributed.fsdp  # noqa: F401 - read here, so that it counts with the imports
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     plan, _, _ = part("planning").resolve_plan(config, write=launch.first)
