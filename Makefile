@@ -11,7 +11,7 @@ COPY = "$(CURDIR)/$(VENV)/bin/copier" copy --vcs-ref=HEAD
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-fast test-slow tables lock lint clean
+.PHONY: help demo new test test-fast test-slow test-jobs tables lock lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ test-fast: $(VENV)/test.ok ## rendering and tables only, no model
 
 test-slow: $(VENV)/test.ok ## drills as well: the full demo
 	$(VENV)/bin/python -m pytest -m "slow or not slow"
+
+test-jobs: $(VENV)/test.ok ## job files against the schemas of their services (some 200 MB of packages)
+	$(VENV)/bin/pip install --quiet -r tests/requirements-jobs.txt
+	$(VENV)/bin/python -m pytest tests/test_job_schemas.py
 
 tables: $(VENV)/test.ok ## regenerate what is compiled from the tables and the packs
 	$(VENV)/bin/python hooks/build_tables.py

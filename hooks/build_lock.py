@@ -19,7 +19,7 @@ from copier import run_copy
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "template" / "requirements.lock"
-WITH_TORCH = re.compile(r"^(torch|triton|nvidia-|cuda-)")
+WITH_TORCH = re.compile(r"^(torch|triton|nvidia-(?!ml-py)|cuda-)")
 HEADER = """\
 # Versions that were tested together (make lock in the template regenerates it). torch is left out:
 # scripts/setup_env.py chooses its build. Used as constraints, so extras you skip stay out.

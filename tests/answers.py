@@ -6,6 +6,9 @@ from typing import Any
 
 NAME_1 = "q"
 NAME_30 = "a2345678901234567890123456789z"  # 30 characters, the longest allowed
+LAUNCHERS = [
+    "python", "slurm", "ray", "skypilot", "kubernetes", "sagemaker", "vertex", "azureml", "colab",
+]  # fmt: skip
 FACTORS: dict[str, list[Any]] = {
     "profile": ["recommended", "minimal", "everything"],
     "domains": [[], ["financial"], ["medical", "legal"], ["financial", "legal", "medical"]],
@@ -19,10 +22,11 @@ FACTORS: dict[str, list[Any]] = {
     "gpu_memory_gb": [0, 8, 24, 80],
     "technique": ["auto", "full", "lora"],
     "package_name": [NAME_1, NAME_30, "credit_letters"],
-    "tracker": ["none", "tensorboard", "wandb"],
+    "tracker": ["none", "tensorboard", "wandb", "trackio", "mlflow"],
     "license": ["Apache-2.0", "MIT", "proprietary"],
     "ci": ["github", "none"],
     "python_version": ["3.11", "3.14"],
+    "launcher": [["python"], ["slurm", "kubernetes", "ray"], LAUNCHERS],
 }
 
 

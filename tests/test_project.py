@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .answers import NAME_1, NAME_30
+from .answers import LAUNCHERS, NAME_1, NAME_30
 from .conftest import Render
 
 pytestmark = pytest.mark.project
@@ -28,6 +28,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "base_model": "meta-llama/Llama-3.1-8B-Instruct",
         "gpu_memory_gb": 24,
         "license": "MIT",
+        "launcher": LAUNCHERS,
     },
 }
 
@@ -49,6 +50,7 @@ ONCE = (
     "test_report_page*", "test_rewards*", "test_rubric*", "test_rule*", "test_runs_table*",
     "test_scored_training*", "test_scoring*", "test_scrub*", "test_seq2seq_masked*", "test_splits*",
     "test_statistics*", "test_technique*", "test_text_views*", "test_vault*", "test_vision*",
+    "test_jobs*",
 )  # fmt: skip
 
 

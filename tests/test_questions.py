@@ -65,6 +65,8 @@ REFUSED = [
     ({"max_seq_length": 8}, "Between 32"),
     ({"objective": "sft", "data_format": "text"}, "Invalid choice"),
     ({"scrub_languages": []}, "at least one language"),
+    ({"launcher": "slrum"}, "one or more of python, slurm"),
+    ({"launcher": ["python", "k8s"]}, "one or more of python, slurm"),
     ({"python_version": "3.9"}, "Invalid choice"),
     ({"technique": "lorra"}, "Invalid choice"),
 ]

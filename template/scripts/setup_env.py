@@ -166,8 +166,9 @@ def install(venv: Path, extras: str, torch_choice: str, versions: str) -> None:
     print(f"torch {TORCH_VERSION}: {reason}", flush=True)
     run([*installer, *arguments])
     config = (ROOT / "configs/default_config.yaml").read_text(encoding="utf-8")
-    if tracker := re.search(r"^tracker: (\w+)", config, re.MULTILINE):
-        extras = ",".join(name for name in (extras, tracker[1]) if name not in ("", "none"))
+    if tracker := re.search(r"^tracker:([^#\n]*)", config, re.MULTILINE):
+        names = [extras, *re.findall(r"\w+", tracker[1])]  # one, or a list in brackets
+        extras = ",".join(name for name in names if name not in ("", "none"))
     target = f".[{extras}]" if extras else "."
     chosen = ["-c", "requirements.lock"] if versions == "locked" else ["--upgrade", *held(python)]
     run([*installer, *chosen, "-e", target])

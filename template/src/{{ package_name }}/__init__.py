@@ -17,7 +17,9 @@ PRIVATE_SETTINGS = {
     "WANDB_DISABLE_GIT": "true",  # wandb: no commit, no diff
     "WANDB_CONSOLE": "off",  # wandb: no capture of standard output
     "WANDB_LOG_MODEL": "false",  # wandb: no upload of weights
+    "WANDB_ERROR_REPORTING": "false",  # wandb: no reports of its own faults
     "TRACKIO_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # it reads DO_NOT_TRACK, but not as "1"
     "HF_XET_CHUNK_CACHE_SIZE_BYTES": "0",  # huggingface_hub: no copies of data sets elsewhere
     "TOKENIZERS_PARALLELISM": "false",  # no worker processes that inherit raw text
 }

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from .acceleration import speed_arguments
 from .config import Config
 from .devices import Device
 from .errors import Problem, UserError
 from .hardware import Plan
+from .launch import launched
 from .low_rank import values_note
 from .objectives import OBJECTIVES
 from .planning import planned_shape
@@ -76,7 +78,7 @@ def trainer_arguments(
         "data_seed": settings.seed,
         "use_cpu": device.kind == "cpu",
         "dataloader_pin_memory": device.kind == "cuda",
-        "report_to": "none" if config.tracker == "none" else [config.tracker],
+        "report_to": "none",  # trackers.py writes them
         "disable_tqdm": not sys.stderr.isatty(),
     }
     objective = OBJECTIVES[config.objective]
@@ -89,7 +91,9 @@ def trainer_arguments(
         where = "train.per_device_train_batch_size"
         found = f"{micro}; {objective.name} compares the answers of a batch"
         raise UserError(Problem(where, found, f"at least {objective.smallest_batch}", fix))
-    arguments |= OPTIONS[objective.options](config)
+    faster, why = speed_arguments(config, device)
+    arguments |= faster | OPTIONS[objective.options](config)
+    reasons |= why
     if objective.planner_class == "rollouts":
         reasons["dropout"] = "off: answers are drawn and scored by the same weights"
         if against := _negative_rewards(config):
@@ -312,7 +316,7 @@ def total_steps(config: Config, plan: Plan, examples: int) -> int:
         answers = plan.per_device_train_batch_size * plan.gradient_accumulation_steps
         groups = answers // config.reinforcement.num_generations
         return math.ceil(config.train.num_train_epochs * (examples // groups))
-    batches = math.ceil(examples / plan.per_device_train_batch_size)
+    batches = math.ceil(examples / (plan.per_device_train_batch_size * launched().processes))
     per_epoch = max(1, math.ceil(batches / plan.gradient_accumulation_steps))
     return math.ceil(config.train.num_train_epochs * per_epoch)
 
@@ -342,3 +346,12 @@ def _with_extra(config: Config, arguments: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise UserError(problems)
     return arguments | config.train.extra
+
+
+def set_batch(trainer: Any, micro: int, accumulation: int) -> None:
+    """Let a trainer that is between two steps go on with other batches of the same sum."""
+    args = trainer.args
+    args.per_device_train_batch_size = trainer._train_batch_size = micro
+    args.gradient_accumulation_steps = accumulation
+    if hasattr(args, "steps_per_generation"):  # answers to all prompts of a step at once
+        args.steps_per_generation = accumulation

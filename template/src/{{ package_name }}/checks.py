@@ -1,6 +1,5 @@
 """Everything that can be known before training, in one pass: configuration, goal, data, plan."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from .arguments import OPTIONS
 from .config import Config
 from .data_loader import label_names
 from .errors import Problem, UserError
+from .forgetting import check_forgetting
 from .licences import use_warnings
 from .manifest import recognizer_files, scrub_policy
 from .metrics import METRICS
@@ -19,15 +19,9 @@ from .packs import load_packs
 from .planning import require_fit, resolve_plan
 from .preparation import survey
 from .quantised import require_quantisation
+from .trackers import require_trackers
 from .training import training_of
-
-# Setting -> range outside which a run rarely succeeds (lowest, highest). The common advice of
-# the LoRA and QLoRA papers (arXiv 2106.09685, 2305.14314) and of the Hugging Face course.
-USUAL = {
-    "learning_rate": (1e-5, 5e-4),
-    "num_train_epochs": (1.0, 5.0),
-    "weight_decay": (0.0, 0.1),
-}
+from .usual_ranges import unusual
 
 
 def check(config: Config, say: Callable[[str], None] = print) -> list[str]:
@@ -93,10 +87,11 @@ def _objective(config: Config) -> str:
 
 
 def _unusual(config: Config) -> Iterator[str]:
-    for name, (lowest, highest) in USUAL.items():
-        value = getattr(config.train, name)
-        if isinstance(value, int | float) and not lowest <= value <= highest:
-            yield f"train.{name} is {value:g}; usual values are {lowest:g} to {highest:g}"
+    try:
+        plan, _, _ = resolve_plan(config, must_fit=False, write=False)
+    except UserError:
+        return  # _plan says it
+    yield from unusual(config, plan)
 
 
 def _packs(config: Config) -> str:
@@ -136,12 +131,12 @@ def _data(config: Config) -> str:
 
 
 def _tracker(config: Config) -> str:
-    name = config.tracker
-    if name != "none" and importlib.util.find_spec(name) is None:
-        raise UserError(
-            Problem("tracker", f"{name} is not installed", fix=f"make setup EXTRAS={name}")
-        )
-    return f"tracker  {name}"
+    names = ", ".join(require_trackers(config.tracker, config.tracker_upload)) or "none"
+    if not config.tracker_upload:
+        return f"tracker  {names}"
+    sensitive = [pack.name for pack in load_packs(config) if pack.sensitive]
+    warning = f"; data of {', '.join(sensitive)} is sensitive" if sensitive else ""
+    return f"tracker  {names}\nnote     figures and settings leave this machine{warning}"
 
 
 def _plan(config: Config) -> str:
@@ -152,6 +147,7 @@ def _plan(config: Config) -> str:
     plan, device, _ = resolve_plan(config, must_fit=False, write=False)
     require_fit(plan, device)
     require_quantisation(config, plan, device)
+    check_forgetting(config, plan.technique)
     return (
         f"plan     {plan.technique}, {plan.precision}: needs {plan.need_gib:.1f} of "
         f"{device.memory_gib:.1f} GiB on {device.name}"

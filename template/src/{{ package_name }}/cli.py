@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config import Config, load_config
-from .errors import EXIT_BUG, EXIT_DONE, EXIT_GATE, EXIT_USER, GateFailed, Problem, UserError
+from .errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_GATE,
+    EXIT_INTERRUPTED,
+    EXIT_USER,
+    GateFailed,
+    Interrupted,
+    Problem,
+    UserError,
+)
 
 DEFAULT_CONFIG = Path("configs/default_config.yaml")
 
@@ -82,6 +92,9 @@ def run(main: Callable[[Sequence[str]], int | None]) -> int:
     except GateFailed as error:
         print(f"gate failed: {error}", file=sys.stderr)
         return EXIT_GATE
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return EXIT_INTERRUPTED
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr)
         return 130

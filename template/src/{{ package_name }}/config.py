@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node
 
 from .combinations import why_not
+from .config_files import override, read_yaml
 from .errors import Problem, UserError
 from .formats import FORMATS
 from .objectives import OBJECTIVES, check_combination
@@ -24,6 +22,7 @@ from .settings import Settings
 from .settings_base import Section
 from .splits import split_problems
 from .techniques import TECHNIQUES
+from .trackers import TRACKERS
 from .utils import write_text
 
 # Names that other tools or older releases use -> what replaces them here.
@@ -68,8 +67,17 @@ class Config(Settings):
         allowed = list(OBJECTIVES) if info.field_name == "objective" else ["auto", *TECHNIQUES]
         if value not in allowed:
             found = f"no such {info.field_name}{_close(value, allowed)}"
-            # _translate puts what follows the bar into the line "allowed".
+            # translate puts what follows the bar into the line "allowed".
             raise ValueError(f"{found}|{', '.join(allowed)}")
+        return value
+
+    @field_validator("tracker")
+    @classmethod
+    def _known_tracker(cls, value: str | list[str]) -> str | list[str]:
+        for name in [value] if isinstance(value, str) else value:
+            if name not in TRACKERS:
+                found = f"no such tracker{_close(name, list(TRACKERS))}"
+                raise ValueError(f"{found}|{', '.join(TRACKERS)}, or a list of them")
         return value
 
     @property
@@ -109,15 +117,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         UserError: everything that is wrong, in one message.
     """
     problems: list[Problem] = []
-    values, sources = _read_yaml(path)
+    values, sources = read_yaml(path)
     for text in overrides:
-        problem = _override(text, values, sources)
+        problem = override(text, values, sources)
         if problem is not None:
             problems.append(problem)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(problems + _translate(error, sources)) from None
+        raise UserError(problems + translate(error, sources)) from None
     problems += _check_format(config)
     if config.technique != "auto":
         reason = why_not(OBJECTIVES[config.objective], TECHNIQUES[config.technique])
@@ -161,6 +169,8 @@ def write_json_schema(path: Path) -> None:
     schema = Config.model_json_schema()
     schema["properties"]["objective"]["enum"] = list(OBJECTIVES)
     schema["properties"]["technique"]["enum"] = ["auto", *TECHNIQUES]
+    one, several = schema["properties"]["tracker"]["anyOf"]
+    one["enum"] = several["items"]["enum"] = list(TRACKERS)
     write_text(path, json.dumps(schema, indent=2) + "\n")
 
 
@@ -202,69 +212,6 @@ def _close(name: str, allowed: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the file's values and, for each dotted name, `file:line`."""
-    if not path.is_file():
-        fix = "give --config PATH, or run the script in the project folder"
-        raise UserError(Problem(str(path), "no such configuration file", fix=fix))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        values = _yaml().load(text)
-        node = _yaml().compose(text)
-    except UnicodeDecodeError as error:
-        found = f"not UTF-8 (byte {error.start} cannot be decoded)"
-        raise UserError(Problem(str(path), found, fix="save the file as UTF-8")) from None
-    except RecursionError:
-        found = "nested too deeply, or an anchor that holds itself"
-        raise UserError(Problem(str(path), found, fix="write the settings out")) from None
-    except YAMLError as error:
-        # `problem` is a fixed phrase of the parser; only for a repeated key it quotes values.
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        reason = (getattr(error, "problem", None) or "syntax error").partition(" with value ")[0]
-        fix = "check indentation, quotes and the colon with a blank after it"
-        raise UserError(Problem(where, f"not valid YAML ({reason})", fix=fix)) from None
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        fix = "write settings as `name: value`, one section per block"
-        raise UserError(Problem(str(path), "the file holds no settings", fix=fix))
-    return values, {name: f"{path.name}:{line}" for name, line in _lines(node)}
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)  # YAML 1.2: 2e-4 is a number, `no` is a word
-
-
-def _lines(node: Node, prefix: str = "") -> Iterator[tuple[str, int]]:
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            yield name, key.start_mark.line + 1
-            yield from _lines(value, f"{name}.")
-
-
-def _override(text: str, values: dict[str, Any], sources: dict[str, str]) -> Problem | None:
-    """Put one `key=value` of the command line into the values."""
-    name, equals, raw = text.partition("=")
-    if not equals or not name.strip():
-        fix = "write section.key=value, for example train.max_steps=20"
-        return Problem("command line", "an argument is not of the form key=value", fix=fix)
-    try:
-        value = _yaml().load(raw)
-    except YAMLError:
-        return Problem(name, "the value is not valid YAML", fix="put the value in quotes")
-    *parents, last = name.strip().split(".")
-    target = values
-    for parent in parents:
-        if not isinstance(target.get(parent), dict):
-            target[parent] = {}
-        target = target[parent]
-    target[last] = value
-    sources[name.strip()] = "command line"
-    return None
-
-
 def _source_of(name: str, sources: Mapping[str, str]) -> str:
     inner = [s for key, s in sources.items() if key.startswith(f"{name}.") and s == "command line"]
     return inner[0] if inner else sources.get(name, "default")
@@ -277,7 +224,7 @@ def _project_root(path: Path) -> Path:
     return path.parent
 
 
-def _translate(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
+def translate(error: ValidationError, sources: Mapping[str, str]) -> list[Problem]:
     """Turn pydantic's findings into one problem per setting, without quoting values."""
     problems: dict[str, Problem] = {}
     for item in error.errors(include_url=False, include_input=False):

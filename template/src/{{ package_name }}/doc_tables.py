@@ -11,13 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from . import hardware, machines, shapes
+from .acceleration import MEANS
 from .behaviour import BEHAVIOURS
 from .benchmarks import FILE as BENCHMARKS
 from .benchmarks import read_rows
 from .checksums import CHECKSUMS
 from .cleaning import RULES as CLEANING
 from .config import Config, leaves
+from .diagnosis import ROWS as DIAGNOSES
 from .errors import Problem, UserError
+from .forgetting import ROWS as REMEDIES
 from .formats import FORMATS
 from .gates import GATES
 from .guidance import GUIDANCE
@@ -27,8 +30,13 @@ from .plan_page import SIZES, host_and_disk, plan_summary, rule_of_thumb, smalle
 from .policies import POLICIES
 from .questions import RULES as PAIR_RULES
 from .readers import ROWS as CONTAINERS
+from .run_metrics import RUN_METRICS
+from .search_space import axes
 from .settings_base import Section
 from .technique_tables import TABLES as TECHNIQUE_TABLES
+from .techniques import TECHNIQUES
+from .trackers import TRACKERS
+from .usual_ranges import usual_ranges
 from .utils import markdown_table
 
 SLOT = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -143,6 +151,16 @@ def settings() -> str:
     return markdown_table(["setting", "default", "unit and effect"], rows)
 
 
+def speed() -> str:
+    """One line per way of training faster or with less memory."""
+    header = ["means", "setting", "automatic", "gain and price"]
+    rows = [
+        [row.title, f"`{row.setting}`" if row.setting else "none", row.automatic, row.doc]
+        for row in MEANS
+    ]
+    return markdown_table(header, rows)
+
+
 def memory() -> str:
     """One line per model of the table: GiB on one card at 2048 tokens, and the technique."""
     cards = (8, 12, 16, 24, 48, 80)
@@ -193,6 +211,45 @@ def size_classes() -> str:
     return markdown_table(["size", *SIZES, "RAM", "disk, full"], rows)
 
 
+def diagnoses() -> str:
+    """One line per thing that is looked for while a run trains, and after its evaluation."""
+    rows = [[row.name, row.sign, row.meaning, row.settings, row.source] for row in DIAGNOSES]
+    header = ["finding", "said when", "meaning", "what to change", "threshold from"]
+    return markdown_table(header, rows)
+
+
+def remedies() -> str:
+    """One line per remedy against forgetting."""
+    rows = []
+    for row in REMEDIES:
+        able = [f"`{one.name}`" for one in TECHNIQUES.values() if row.fits(one)]
+        told = "every technique" if len(able) == len(TECHNIQUES) else ", ".join(able)
+        rows.append([row.name, f"`{row.change}`", row.doc, told, row.cost, row.source])
+    header = ["remedy", "setting", "what it does", "with technique", "cost", "source"]
+    return markdown_table(header, rows)
+
+
+def trackers() -> str:
+    """One line per tracker."""
+    rows = [
+        [
+            f"`{row.name}`",
+            row.title,
+            row.writes,
+            "with `tracker_upload`" if row.uploads else "never",
+            f"`{row.shown}`",
+        ]
+        for row in TRACKERS.values()
+    ]
+    return markdown_table(["tracker", "what", "writes", "sends", "shown by"], rows)
+
+
+def run_metrics() -> str:
+    """One line per figure of the training log."""
+    rows = [[f"`{row.name}`", row.unit, row.how, row.source] for row in RUN_METRICS.values()]
+    return markdown_table(["name", "unit", "how it is measured", "read from"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -207,9 +264,16 @@ TABLES: dict[str, Callable[[], str]] = {
         policies,
         checksums,
         settings,
+        speed,
         memory,
         rules,
         size_classes,
+        usual_ranges,
+        axes,
+        diagnoses,
+        remedies,
+        trackers,
+        run_metrics,
     )
 }
 TABLES |= TECHNIQUE_TABLES

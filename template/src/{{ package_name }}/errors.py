@@ -1,6 +1,8 @@
 """Errors a user can mend, and the exit codes of every script.
 
-0 done, 1 a bug of ours, 2 something the user has to change, 3 a gate failed.
+0 done, 1 a bug of ours, 2 something the user has to change, 3 a gate failed, 143 ended by SIGTERM
+after a checkpoint was saved (128 + 15, what a shell and a scheduler see of any process that the
+signal ends).
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_USER = 2
 EXIT_GATE = 3
+EXIT_INTERRUPTED = 143
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,11 @@ class UserError(Exception):
 
 class GateFailed(Exception):
     """The run is sound, but a figure misses the threshold that was set (exit code 3)."""
+
+
+class Interrupted(Exception):
+    """Training ended at a step because SIGTERM came; it is saved and can go on (exit code 143)."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"SIGTERM: saved after step {step}; go on with `make resume`")
+        self.step = step

@@ -12,6 +12,8 @@ from typing import Any
 from markupsafe import Markup
 
 from .config import Config
+from .diagnosis import findings as diagnosed
+from .diagnosis import summary
 from .evaluation_plots import majority
 from .evaluation_sections import SECTIONS, Report, fixed
 from .manual_review import read_review
@@ -19,6 +21,7 @@ from .packs import count_unreviewed, load_packs
 from .pages import findings_box, name, number, paragraph, report_page
 from .report import RESULTS
 from .run_log import LOG_NAME, read_log
+from .runs import read_record
 from .statistics import BETTER, WORSE
 from .utils import read_json, write_text
 
@@ -45,15 +48,18 @@ def write_page(config: Config, run_dir: Path) -> Path:
 def read_report(config: Config, run_dir: Path) -> Report:
     """Return all that the page tells: results, answers, training log, probe, review."""
     items, probe = run_dir / ITEMS, run_dir / MEMORISATION
+    results, record = read_json(run_dir / RESULTS), read_record(run_dir)
     lines = items.read_text(encoding="utf-8").split("\n") if items.is_file() else []
     return {
         "run": run_dir.name,
-        "results": read_json(run_dir / RESULTS),
+        "results": results,
         "items": [json.loads(line) for line in lines if line.strip()],
         "log": read_log(run_dir / LOG_NAME),
         "memorisation": read_json(probe) if probe.is_file() else None,
         "review": read_review(run_dir),
         "unreviewed": count_unreviewed(load_packs(config)),
+        "diagnosis": summary(record, results),
+        "diagnosed": [one["name"] for one in diagnosed(record, results) or []],
     }
 
 
@@ -179,6 +185,8 @@ def _other_findings(report: Report) -> Iterator[tuple[bool, str, str]]:
     elif "memorised" not in probe and extracted["tuned"] > extracted["base"]:
         more = extracted["tuned"] - extracted["base"]
         yield True, "memorisation", f"Identifiers that only the tuned model gives away: {more}."
+    if names := report.get("diagnosed"):
+        yield False, "diagnosis", f"Diagnosis: {', '.join(names)}."
     state = report.get("unreviewed")
     if state and state["unreviewed"]:
         yield False, "notes", f"Items that no professional has signed: {state['unreviewed']:,}."

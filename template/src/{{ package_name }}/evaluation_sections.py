@@ -220,6 +220,11 @@ def _probe(found: Row) -> Markup:
     return told + (table(("memorisation", "base", "tuned"), lines) if lines else Markup(""))
 
 
+def _diagnosis(report: Report) -> Markup:
+    found = report.get("diagnosis") or []
+    return listing([sentence(text) for text in found]) if found else Markup("")
+
+
 def _gates(report: Report) -> Markup:
     results = report["results"]
     goal = results.get("goal") or {}
@@ -296,6 +301,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Report], Markup]], ...] = (
     ("order", "Order of the options", option_order),
     ("changed", "Answers that changed", changed),
     ("training", "Training", training),
+    ("diagnosis", "Diagnosis of the training", _diagnosis),
     ("inference", "Speed and memory", inference),
     ("notes", "Notes and limits", _notes),
 )

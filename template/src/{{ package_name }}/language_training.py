@@ -72,13 +72,17 @@ def language_classes() -> tuple[Any, Any]:
             # and accuracy over the whole vocabulary, which a CPU feels.
             options: Any = self.args
             plain = options.loss_type == "nll" and self.label_smoother is None
-            alone = self.accelerator.num_processes == 1 and not self.aux_loss_enabled
-            if self.whole_loss and plain and alone and not return_outputs:
+            processes = self.accelerator.num_processes
+            if self.whole_loss and plain and not self.aux_loss_enabled and not return_outputs:
                 loss, accuracy = labelled_loss(model, inputs, num_items_in_batch)
-                if not model.training:
+                if accuracy is not None:
+                    if processes > 1:
+                        shares = self.accelerator.gather(loss.new_tensor([accuracy]))
+                        accuracy = shares.mean().item()
                     # Under the name that TRL's own loss logs it with.
                     self._metrics["eval"]["mean_token_accuracy"].append(accuracy)
-                return loss
+                # Tokens of all processes are counted, and their gradients averaged.
+                return loss if num_items_in_batch is None else loss * processes
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
         def _set_signature_columns_if_needed(self) -> None:

@@ -20,7 +20,7 @@ NAME = "manifest.json"
 SCHEMA = 1
 SECTIONS = ("data", "scrub", "domains", "objective")
 # Of section `data`: how fast rows are prepared, and what is only said about them.
-FREE = {"workers", "licences", "task", "mixture"}
+FREE = {"workers", "engine", "licences", "task", "mixture"}
 FIX = "make prepare"
 HUB_FOLDER = "data/raw/hub"  # of data sets that are fetched
 # What decides which identifiers are found, besides rules and settings.

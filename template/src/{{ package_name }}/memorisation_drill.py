@@ -32,7 +32,7 @@ from .model_wrapper import LoadedModel, load_base
 from .objectives import OBJECTIVES
 from .records import Message, Record
 from .techniques import TECHNIQUES
-from .trainer import build_trainer
+from .trainer_build import build_trainer
 
 REPEATS = (1, 4, 16)  # how often a planted row stands in the data
 FILLER = 32  # rows of the training split around the planted ones

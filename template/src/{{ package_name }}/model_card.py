@@ -13,6 +13,7 @@ from .card_facts import OWN_WORDS, Facts, gather
 from .card_loading import loading
 from .card_metadata import front_matter
 from .card_results import results_section
+from .card_training import training
 from .config import Config
 from .licences import UNDECLARED
 from .utils import write_text
@@ -27,7 +28,7 @@ SECTIONS = (
     ("Training data and personal data", sections.data),
     ("Licences", sections.licences),
     ("Loading", loading),
-    ("Training", sections.training),
+    ("Training", training),
     ("Hardware and energy", sections.hardware),
     ("Ethics", sections.ethics),
     ("Limits", sections.limits),

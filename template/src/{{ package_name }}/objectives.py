@@ -32,6 +32,8 @@ class Objective:
         smallest_batch: examples that a forward pass needs at least.
         images: its records may hold images; where the model reads them, its processor makes the
             examples.
+        counts_tokens: the loss of a step is divided by the learned tokens of the whole step, so
+            that parts of it in several processes add up to the same.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Objective:
     rate_share: float = 1.0
     smallest_batch: int = 1
     images: bool = False
+    counts_tokens: bool = False
 
 
 ROWS = (
@@ -62,6 +65,7 @@ ROWS = (
         module="language_training:conversations",
         options="sft",
         images=True,
+        counts_tokens=True,
         doc="Learns to answer as the assistant turns of the data do.",
     ),
     Objective(
@@ -74,6 +78,7 @@ ROWS = (
         options="sft",
         over_length="split",
         images=True,
+        counts_tokens=True,
         doc="As sft, for long conversations: those that are too long are cut into whole "
         "exchanges instead of being left out.",
     ),
@@ -87,6 +92,7 @@ ROWS = (
         options="sft",
         assistant_only=False,
         over_length="split",
+        counts_tokens=True,
         doc="Learns the language of documents or conversations; every token carries loss. The "
         "model may answer prompts worse afterwards: mix in conversations (data.mixture).",
     ),

@@ -46,6 +46,7 @@ class Pack:
     `citations` are real ones, which an answer may bring along without being marked.
     `principles` are what its answers are criticised by where preferences are made.
     `policy` is the row of policies.POLICIES that its data asks for; None: it has no say.
+    `sample_text`: trackers may hold a sample of the training text, if every pack in use says so.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Pack:
     policy: str | None = None
     citations: tuple[str, ...] = ()
     principles: tuple[str, ...] = ()
+    sample_text: bool = False
 
 
 class _Part(BaseModel):
@@ -74,6 +76,10 @@ class _Prompts(_Part):
 
 class _ScrubPart(_Part):
     policy: Text | None = None
+
+
+class _TrackersPart(_Part):
+    sample_text: bool = False
 
 
 class _EvalRow(_Part):
@@ -96,6 +102,7 @@ class _PackFile(_Part):
     languages: list[str] = ["en"]
     prompts: _Prompts = _Prompts()
     scrub: _ScrubPart = _ScrubPart()
+    trackers: _TrackersPart = _TrackersPart()
     sample: str | None = None
     eval: list[_EvalRow] = []
     gates: dict[str, int | float] = {}
@@ -196,6 +203,7 @@ def _read_pack(path: Path, where: str) -> Pack:
         policy=file.scrub.policy,
         citations=citations,
         principles=principles,
+        sample_text=file.trackers.sample_text,
     )
 
 

@@ -21,6 +21,7 @@ from .errors import Problem, UserError
 from .families import ATTENTION
 from .footprint import FAMILIES, Shape
 from .hardware import Plan
+from .launch import Launch, launched, share_of_batch
 from .model_source import find_installed, names_lost_folder, teacher_of
 from .settings_methods import METHODS
 from .techniques import TECHNIQUES
@@ -54,7 +55,12 @@ def resolve_plan(
     config, decided = start_settings(config)
     device = device or detect_device()
     size = training_size(config)
-    key = {"config": _config_hash(config), "device": device.as_dict(), "data": list(size)}
+    key: dict[str, Any] = {
+        "config": _config_hash(config),
+        "device": device.as_dict(),
+        "data": list(size),
+    }
+    key |= {} if (launch := launched()).alone else {"processes": launch.processes}
     key["prices"] = sha256_json(own_prices(config))
     lock = config.path(LOCK)
     then = read_lock(lock)
@@ -81,8 +87,9 @@ def make_plan(
         UserError: the model's size is unknown, or settings exclude each other.
     """
     planned_shape(config)  # an unknown model is named as such, not as a wrong value
-    train, lora = config.train, config.lora
+    train, lora, launch = config.train, config.lora, launched()
     on_gpu = device.kind == "cuda"
+    share_of_batch(train.effective_batch_size, launch.processes)
     model, params = planned_model(config)
     teacher = planned_teacher(config)
     checkpointing, unfit = _checkpointing(config)
@@ -92,7 +99,7 @@ def make_plan(
             config.objective,
             config.technique,
             device.memory_gib if on_gpu else 0,
-            min(device.count, 1),  # one process; more GPUs need a launcher
+            min(device.count, launch.local_processes),  # a process each
             train.max_length,
             device=device.name if on_gpu else None,
             params=params,
@@ -112,8 +119,9 @@ def make_plan(
             cpu_threads=os.cpu_count(),
             prices=own_prices(config),
             grid_g_co2_per_kwh=config.hardware.grid_g_co2_per_kwh,
-            ram_gib=None if on_gpu else device.memory_gib,
-            one_process=True,
+            ram_gib=None if on_gpu else device.memory_gib / launch.local_processes,
+            one_process=launch.alone,
+            **_spread(config, launch, on_gpu),
             quantised_bytes=quantised_bytes(config),
             teacher=teacher,
             reference=_holds_reference(config),
@@ -122,10 +130,22 @@ def make_plan(
         raise UserError(Problem("plan", str(error), fix="change that value, or auto")) from None
     if unfit:
         plan.reasons["gradient_checkpointing"] = f"it would compute without what {unfit} learns"
-    if device.count > 1:
-        reason = f"1 of the {device.count} GPUs is used: training runs in one process"
+    if device.count > launch.local_processes:
+        reason = (
+            f"{launch.local_processes} of the {device.count} GPUs is used: each needs a process, "
+            f"torchrun --nproc_per_node {device.count} scripts/train.py"
+        )
         plan.reasons["devices"] = reason
     return plan
+
+
+def _spread(config: Config, launch: Launch, on_gpu: bool) -> dict[str, Any]:
+    """Return what the planner is told of the processes; on CPUs each counts as a machine."""
+    if launch.alone:
+        return {}
+    ways = {"auto": None, "ddp": "ddp", "fsdp": "fsdp2"}
+    machines = launch.machines if on_gpu else launch.processes
+    return {"num_nodes": machines, "sharding": ways[config.train.parallel]}
 
 
 def _checkpointing(config: Config) -> tuple[bool | None, str]:
@@ -341,8 +361,8 @@ def _why_new(lock: dict[str, Any], key: dict[str, Any]) -> str:
     if not isinstance(then, dict):
         return "planned for this machine"
     words = {"device": "another device", "config": "other settings", "data": "other data"}
-    words["prices"] = "other prices"
-    changed = [text for name, text in words.items() if then.get(name) != key[name]]
+    words |= {"prices": "other prices", "processes": "another number of processes"}
+    changed = [text for name, text in words.items() if then.get(name) != key.get(name)]
     return f"planned anew: {', '.join(changed) or 'other planner'}"
 
 

@@ -16,6 +16,7 @@ from .preference_data import (
     tokenise_rated,
     tokenise_whole_pairs,
 )
+from .preference_loss import compared_loss
 from .preference_scores import score_odds, score_pairs, score_rated, score_rewards
 from .training import Start, Training
 
@@ -123,6 +124,21 @@ def dpo_classes() -> tuple[Any, Any]:
 
     class PairTrainer(Compared, DPOTrainer):
         """DPO on pairs that are tokens already."""
+
+        whole_loss = False  # set from the plan
+        shares_prompts: bool | None = None  # None: not tried out yet (preference_loss.py)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            alone = self.accelerator.num_processes == 1 and not self.aux_loss_enabled
+            if self.whole_loss and alone and not return_outputs:
+                return compared_loss(self, model, inputs)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     return PairTrainer, DPOConfig
 

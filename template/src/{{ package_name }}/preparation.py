@@ -10,7 +10,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +17,8 @@ from typing import IO, Any
 from . import accounting
 from .benchmarks import overlap_texts
 from .config import Config
+from .crew import HERE, Crew, crew_of, require_written
 from .data_loader import system_prompt
-from .devices import machine_memory
 from .duplicates import Conflicts
 from .errors import Problem, UserError
 from .examination import Source, open_source, raw_files, rows_of
@@ -30,19 +29,14 @@ from .lengths import TOKENS, Lengths
 from .manifest import hash_files, manifest_path, preparation_identity, write_manifest
 from .overlap import ItemText, OverlapIndex, item_texts, load_items_from_file
 from .packs import Pack, load_packs
-from .processes import ProcessKilled, run_blocks
+from .processes import ProcessKilled
 from .readers import RawRow
 from .selection import Selection, SplitFiles, select, write_selected
 from .shards import NAME, Shards
 from .utils import timed, write_json
-from .workers import Task, Worker, scrub_notices, worker_count
+from .workers import Task, scrub_notices
 
 BLOCK_ROWS = 512
-KILLED = Problem(
-    "data.workers",
-    "a process was killed",
-    fix="give it more memory or set data.workers=1; finished blocks are kept",
-)
 PAIRED = {
     "preference",
     "unpaired",
@@ -112,24 +106,26 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.enter_context(_alone(folder / LOCK))
         stack.enter_context(_alone(config.path(config.data.quarantine) / LOCK))
+        crew = stack.enter_context(crew_of(config))
         inputs = hash_files(config, list(source.files.values()))
         keys, key_reason = load_keys(config)
         manifest_path(config).unlink(missing_ok=True)
         handle = stack.enter_context(_create(config.path(config.data.quarantine) / QUARANTINE))
         texts = {name: item_texts(rows) for name, rows in items.items()} | benchmarks | named
-        task = Task(config, _layout(source), keys, _canaries(packs, items))
+        marks = _canaries(packs, items)
+        task = Task(config, _layout(source), keys, marks, raw_files(source))
         with timed(seconds, "read"), _unchanged(config, source, inputs):
-            found = _survey(task, source, Quarantine(handle), progress)
+            found = _survey(task, source, Quarantine(handle), progress, crew)
         handle.flush()
         _require_usable(config, found)
         identity = preparation_identity(config, inputs, keys.identity)
         identity |= {"items": texts, "prompt": system_prompt(config)}
         shards = Shards(folder / NAME, identity)
         index = OverlapIndex(texts)
-        task = replace(task, files=raw_files(source), overlap=index, shards=shards)
+        task = replace(task, overlap=index, shards=shards)
         with _refusing(shards):
             with timed(seconds, "scrub"), _unchanged(config, source, inputs):
-                processes, reason = _scrub(task, found, progress)
+                processes, reason = _scrub(task, found, progress, crew)
             with timed(seconds, "select"):
                 chosen = select(config, shards, index, found.tally, found.quarantine)
             handle.flush()
@@ -154,22 +150,27 @@ def prepare(config: Config, progress: bool = True) -> dict[str, Any]:
     return report
 
 
-def _survey(task: Task, source: Source, quarantine: Quarantine, progress: bool) -> Survey:
+def _survey(
+    task: Task, source: Source, quarantine: Quarantine, progress: bool, crew: Crew = HERE
+) -> Survey:
     """Read, convert and key every row; mark what stands twice."""
     ledger, tally = Ledger(), Tally()
     blocks = _blocks(rows_of(source))
     size = sum(path.stat().st_size for path in source.files.values())
-    processes, _ = worker_count(task.config, size // 2000, machine_memory())
-    make = partial(Worker, task)
+    processes, _ = crew.size(task.config, size // 2000)
+    distant = crew.engine.distant
     with _bar("read", None, progress) as advance:
         pending: list[list[RawRow]] = []
 
-        def given() -> Iterator[tuple[list[RawRow]]]:
+        def given() -> Iterator[tuple[Any, ...]]:
+            first = 0
             for block in blocks:
                 pending.append(block)
-                yield (block,)
+                yield (first, len(block)) if distant else (block,)
+                first += len(block)
 
-        for verdicts in run_blocks(make, "examine", given(), processes, KILLED):
+        method = "examine_places" if distant else "examine"
+        for verdicts in crew.run(task, method, given(), processes):
             rows = pending.pop(0)
             examined(rows, verdicts, ledger, tally, quarantine, task.keys)
             advance(len(rows))
@@ -186,11 +187,12 @@ def _survey(task: Task, source: Source, quarantine: Quarantine, progress: bool) 
     return Survey(source, ledger, tally, quarantine, duplicates, shown)
 
 
-def _scrub(task: Task, found: Survey, progress: bool) -> tuple[int, str]:
+def _scrub(task: Task, found: Survey, progress: bool, crew: Crew) -> tuple[int, str]:
     """Scrub the rows that are left; return in how many processes, and why so many."""
     assert task.shards is not None
     shards, outcomes, kept = task.shards, found.ledger.outcomes, found.tally.kept
-    processes, reason = worker_count(task.config, kept, machine_memory())
+    processes, reason = crew.size(task.config, kept)
+    given: dict[int, int] = {}
 
     def blocks() -> Iterator[tuple[int, list[int]]]:
         for number, start in enumerate(range(0, len(outcomes), BLOCK_ROWS)):
@@ -199,11 +201,14 @@ def _scrub(task: Task, found: Survey, progress: bool) -> tuple[int, str]:
             if wanted and shards.is_finished(number, len(wanted)):
                 advance(len(wanted))
             elif wanted:
+                given[number] = len(wanted)
                 yield number, wanted
 
     with _bar("scrub", kept, progress) as advance:
-        for count in run_blocks(partial(Worker, task), "scrub", blocks(), processes, KILLED):
+        for count in crew.run(task, "scrub", blocks(), processes):
             advance(count)
+    if crew.engine.distant:
+        require_written(shards, given)
     return processes, reason
 
 

@@ -3,9 +3,10 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any
@@ -14,7 +15,16 @@ from .errors import Problem, UserError
 
 
 class ProcessKilled(UserError):
-    """A process was killed, most often because the machine has no memory left."""
+    """A process was killed, most often because the machine has no memory left, or did not start.
+
+    It says nothing about the data: finished blocks are kept.
+    """
+
+
+@contextmanager
+def opened(_workers: int | str) -> Iterator[None]:
+    """Yield nothing, and start nothing: there is no more room than this machine has."""
+    yield
 
 
 def run_blocks(

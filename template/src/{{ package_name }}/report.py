@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
+from .diagnosis import summary
 from .errors import Problem, UserError
 from .runs import PROMOTED, RECORD, read_record
 from .utils import read_json, sha256_file
@@ -73,11 +74,12 @@ def render_report(config: Config, run_dir: Path) -> str:
     parts = [
         f"Run {run_dir.name}: {record['technique']}, {record['objective']}",
         comparison_text(results),
+        "\n".join(_finding_lines(record, results)),
         "\n".join(_data_lines(data)),
         "\n".join(_time_lines(data, record, results)),
         "\n".join(_file_lines(config, run_dir)),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _tested_only(config: Config, run_dir: Path) -> str:
@@ -87,6 +89,7 @@ def _tested_only(config: Config, run_dir: Path) -> str:
         f"Run {run_dir.name}: {record['technique']}, {record['objective']}",
         test_title(record),
         text_table(*test_table(record)),
+        "\n".join(_finding_lines(record, None)),
         "\n".join(_data_lines(data_report(config, record) or {})),
         "\n".join(_file_lines(config, run_dir)),
     ]
@@ -209,6 +212,10 @@ def benchmark_notes(results: dict[str, Any]) -> Iterator[str]:
 
 def _histogram(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _finding_lines(record: dict[str, Any], results: dict[str, Any] | None) -> Iterator[str]:
+    yield from (f"diagnosis: {text}" for text in summary(record, results))
 
 
 def _data_lines(data: dict[str, Any]) -> Iterator[str]:

@@ -2,59 +2,57 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .run_metrics import LOGGED, MEASURED, SCORES
+from .usage import Meter
+from .utils import write_text
+
 LOG_NAME = "training_log.jsonl"
 CURVE_NAME = "loss_curve.png"
-SCORES = (  # of objectives that have them
-    "eval_accuracy",
-    "eval_macro_f1",
-    "eval_micro_f1",
-    "eval_exact_match",
-    "eval_entity_f1",
-    "eval_perplexity",
-)
-LOSSES = ("loss", "eval_loss", "eval_mean_token_accuracy", "learning_rate", "grad_norm")
-# Of answers that the model wrote itself: mean reward, share of groups that all earn the same.
-REWARDED = ("reward", "eval_reward", "frac_reward_zero_std")
-LOGGED = (*LOSSES, *REWARDED)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a training log; none if it does not exist."""
+    """Return the rows of a training log; none if it does not exist.
+
+    A last line without an end was cut off by a full disk or a crash, and is left out.
+    """
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        return [json.loads(line) for line in lines if line.strip() and line.endswith("\n")]
 
 
 def cut_log(path: Path, step: int) -> None:
     """Drop the rows after `step`, which a resumed run will write again."""
     kept = [row for row in read_log(path) if row["step"] <= step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
-def make_callback(path: Path, say: Callable[[str], None]) -> Any:
-    """Return the trainer callback that writes the log; `say` gets a line per validation."""
+def make_callback(path: Path, say: Callable[[str], None], meter: Meter) -> Any:
+    """Return the trainer callback that writes the log; `say` gets a line per validation.
+
+    A line has every figure of run_metrics.RUN_METRICS that there is for it.
+    """
     from transformers import TrainerCallback
 
     class RunLog(TrainerCallback):
-        """Writes step, epoch, losses, learning rate, gradient norm and tokens per second."""
+        """Writes what the trainer logs and what the meter reads, a line per event."""
 
         def __init__(self) -> None:
-            self.clock = time.perf_counter()
-            self.start = self.clock
+            self.start = time.perf_counter()
             self.first_step = 0
             self.tokens = 0
             self.last: dict[str, Any] = {}
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control, kwargs
-            self.clock = self.start = time.perf_counter()
+            self.start = time.perf_counter()
             self.first_step = state.global_step
             self.tokens = state.num_input_tokens_seen
+            meter.begin()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del kwargs
@@ -62,21 +60,36 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
             if state.global_step >= state.max_steps and args.save_strategy == "steps":
                 control.should_evaluate = args.eval_strategy == "steps"
                 control.should_save = True
+            self._pause(control)
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, state, kwargs
+            self._pause(control)
+
+        def _pause(self, control: Any) -> None:
+            if control.should_evaluate or control.should_save:
+                meter.pause()
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, state, control, kwargs
+            meter.resume()
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, state, control, kwargs
+            meter.resume()
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control
             logs = kwargs["logs"]
             if "loss" not in logs and "eval_loss" not in logs:
                 return  # the summary at the end
-            now, row = time.perf_counter(), {"step": state.global_step, "epoch": logs.get("epoch")}
-            for name in LOGGED:
-                row[name] = logs.get(name)
+            row = {"step": state.global_step, "epoch": logs.get("epoch")}
+            row |= {name: logs.get(name) for name in LOGGED}
             row |= {name: logs[name] for name in SCORES if name in logs}
-            seen = state.num_input_tokens_seen
-            is_step = "loss" in logs and now > self.clock
-            rate = round((seen - self.tokens) / (now - self.clock), 1) if is_step else None
-            row["tokens_per_second"] = rate
-            self.clock, self.tokens = now, seen
+            row |= dict.fromkeys(MEASURED)
+            if "loss" in logs:
+                row |= meter.take(state.num_input_tokens_seen - self.tokens)
+                self.tokens = state.num_input_tokens_seen
             with path.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(row) + "\n")
             if row["eval_loss"] is not None:
@@ -101,8 +114,14 @@ def make_callback(path: Path, say: Callable[[str], None]) -> Any:
     return RunLog()
 
 
-def draw_curve(log: Path, target: Path) -> None:
-    """Draw training and validation loss over the steps, the learning rate below."""
+def draw_curve(log: Path, target: Path, planned: Sequence[float] = ()) -> None:
+    """Draw training and validation loss over the steps, the learning rate below.
+
+    Args:
+        log: training_log.jsonl of a run.
+        target: Picture that is written.
+        planned: Learning rate of each step as the schedule has it (schedules.py).
+    """
     import matplotlib
 
     matplotlib.use("Agg")  # no screen needed
@@ -117,7 +136,11 @@ def draw_curve(log: Path, target: Path) -> None:
     top.set_ylabel("loss per token (nats)")
     top.set_title("Loss", loc="left")
     top.legend(frameon=False)
-    _line(bottom, rows, "learning_rate", "learning rate", color="#444444", linewidth=1.2)
+    if planned:
+        style = {"color": "#c9a227", "linewidth": 3, "alpha": 0.5, "label": "planned"}
+        bottom.plot(range(1, len(planned) + 1), planned, **style)
+    _line(bottom, rows, "learning_rate", "taken", color="#444444", linewidth=1.2)
+    bottom.legend(frameon=False)
     bottom.set_ylabel("learning rate")
     bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     bottom.set_xlabel("optimiser step")

@@ -12,6 +12,7 @@ from .config import Config
 from .data_loader import check_prepared
 from .devices import Device
 from .hardware import Plan
+from .launch import launched
 from .mixture import mixture_identity
 from .objectives import OBJECTIVES, Objective
 from .quantised import PACKAGE
@@ -32,6 +33,7 @@ class Session:
         say: Shows a line of progress.
         record: Content of training_args.json.
         seconds: Of each stage.
+        before: training_args.json of the run that goes on; empty for a new one.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Session:
     say: Callable[[str], None]
     record: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
 
     @property
     def objective(self) -> Objective:
@@ -69,7 +72,7 @@ def start_record(config: Config, plan: Plan, device: Device) -> dict[str, Any]:
         "objective": config.objective,
         "technique": plan.technique,
         "seed": config.train.seed,
-        "effective_batch_size": batch,
+        "effective_batch_size": batch * launched().processes,
         "config": config.as_dict(),
         "sources": config.source,
         "plan": plan.as_dict(),

@@ -4,16 +4,18 @@ import datetime
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_files import STATE, checkpoints, newest_whole, step_of
 from .config import Config
 from .errors import Problem, UserError
 from .model_source import resolve_model
 from .settings_methods import METHODS
-from .utils import finite, read_json, sha256_file, write_json
+from .trackers import FOLDER as TRACKERS
+from .utils import read_json, sha256_file
 
 RECORD = "training_args.json"
 CHECKPOINTS = "checkpoints"
@@ -32,7 +34,22 @@ FREE = {
     "train.per_device_train_batch_size",
     "train.gradient_accumulation_steps",
     "train.gradient_checkpointing",
+    "train.parallel",
+    "train.allow_changed",
+    "train.on_divergence",
 }
+# Sections and settings that a checkpoint cannot be loaded with if they changed.
+FIXED = (
+    "objective",
+    "technique",
+    "lora.lora_r",
+    "lora.lora_target_modules",
+    "lora.init_lora_weights",
+    "freeze",
+    "prompts",
+    "bottleneck",
+    "train.optim",
+)
 COMPARED = ("objective", "technique", "domains", "model", "few_shot_k", *METHODS, "train")
 
 
@@ -75,8 +92,14 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def find_checkpoint(config: Config) -> Path | None:
+def find_checkpoint(config: Config, say: Callable[[str], None] = print) -> Path | None:
     """Return the checkpoint that `train.resume_from_checkpoint` names; None: a new run.
+
+    One that is damaged is skipped for the one before it in the same run.
+
+    Args:
+        config: The run.
+        say: Shows a line for each that is skipped.
 
     Raises:
         UserError: there is none.
@@ -85,13 +108,15 @@ def find_checkpoint(config: Config) -> Path | None:
     if wanted is None:
         return None
     folder = _latest_run(config) if wanted == "latest" else config.path(wanted)
-    is_one = (folder / "trainer_state.json").is_file()
-    found = [folder] if is_one else _checkpoints(folder)
-    if not found:
+    found = checkpoints(folder / CHECKPOINTS)
+    if folder in checkpoints(folder.parent):
+        found = [one for one in checkpoints(folder.parent) if step_of(one) <= step_of(folder)]
+    whole = newest_whole(found, say)
+    if whole is None:
         where = "train.resume_from_checkpoint"
         fix = "name a folder like runs/<run>/checkpoints/checkpoint-100, or null for a new run"
         raise UserError(Problem(where, f"no complete checkpoint in {folder}", fix=fix))
-    return found[-1]
+    return whole
 
 
 def _latest_run(config: Config) -> Path:
@@ -103,12 +128,6 @@ def _latest_run(config: Config) -> Path:
     runs = config.path(config.train.output_dir)
     records = sorted(runs.glob(f"*/{RECORD}"), key=lambda record: record.stat().st_mtime_ns)
     return records[-1].parent if records else runs
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    """Return the complete checkpoints of a run, oldest first (the state is written last)."""
-    states = run.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")
-    return sorted((s.parent for s in states), key=lambda c: int(c.name.rpartition("-")[2]))
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:
@@ -124,34 +143,77 @@ def read_record(run_dir: Path) -> dict[str, Any]:
     return read_json(path)
 
 
-def check_resume(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a run on other data or with other settings.
+def check_resume(
+    then: dict[str, Any], now: dict[str, Any], allow_changed: bool = False
+) -> list[str]:
+    """Refuse to go on with a run on other data, with another model or with other settings.
 
     Args:
         then: training_args.json of the run.
         now: the same fields, as this call would write them.
+        allow_changed: go on all the same, where the checkpoint can be loaded.
+
+    Returns:
+        What changed, a sentence each; [] unless `allow_changed`.
 
     Raises:
         UserError: lists everything that differs.
     """
-    fix = "set it back, or start a new run with train.resume_from_checkpoint=null"
-    old, new = dict(_flat(then["config"])), dict(_flat(now["config"]))
-    changed = [
-        name
-        for name in sorted({*old, *new})
-        if name.split(".")[0] in COMPARED and name not in FREE and old.get(name) != new.get(name)
+    changes = [*_changes(then, now)]
+    fix = (
+        "set it back, start a new run with train.resume_from_checkpoint=null, or go on all the "
+        "same with train.allow_changed=true"
+    )
+    bound = "set it back, or start a new run: its checkpoints fit nothing else"
+    problems = [
+        Problem(name, found, fix=bound if _is_fixed(name) else fix)
+        for name, found in changes
+        if not allow_changed or _is_fixed(name)
     ]
-    problems = [Problem(name, "changed since the run began", fix=fix) for name in changed]
-    if _rows(then) != _rows(now):
-        problems.append(Problem("prepared data", "not the data that the run began with", fix=fix))
-    if then["data"].get("mixed", []) != now["data"].get("mixed", []):
-        problems.append(Problem("data.mixture", "changed since the run began", fix=fix))
-    if then["plan"]["technique"] != now["plan"]["technique"]:
-        problems.append(Problem("technique", "another one is planned on this device", fix=fix))
-    if then["effective_batch_size"] != now["effective_batch_size"]:
-        problems.append(Problem("plan", "the effective batch would change", fix=fix))
     if problems:
         raise UserError(problems)
+    return [f"{name}: {found}" for name, found in changes]
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what differs between the beginning of a run and this call, and how."""
+    old, new = dict(_flat(then["config"])), dict(_flat(now["config"]))
+    for name in sorted({*old, *new}):
+        is_compared = name.split(".")[0] in COMPARED and name not in FREE
+        is_newer = name not in old and _is_default(name, new[name])  # the project was updated
+        if is_compared and not is_newer and old.get(name) != new.get(name):
+            yield name, f"changed since the run began, from {old.get(name)} to {new.get(name)}"
+    if _rows(then) != _rows(now):
+        names = sorted({*_rows(then)} ^ {*_rows(now)})
+        names += [name for name, digest in _rows(then).items() if _rows(now).get(name) != digest]
+        files = ", ".join(dict.fromkeys(names))
+        yield "prepared data", f"not the data that the run began with: {files}"
+    if then["data"].get("mixed", []) != now["data"].get("mixed", []):
+        yield "data.mixture", "changed since the run began"
+    both_known = "model_files" in then and "model_files" in now  # of a finished run it is not asked
+    if both_known and then["model_files"] != now["model_files"]:
+        yield "files of the base model", "not those that the run began with"
+    if then["plan"]["technique"] != now["plan"]["technique"]:
+        yield "technique", "another one is planned on this device"
+    if then["effective_batch_size"] != now["effective_batch_size"]:
+        sizes = f"from {then['effective_batch_size']} to {now['effective_batch_size']}"
+        yield "plan", f"the effective batch would change {sizes}"
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Say whether a setting has the value that it has where nobody set it."""
+    section: Any = Config
+    default: Any = None
+    for part in name.split("."):
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is None:
+            return False
+        section, default = field.annotation, field.default
+    return bool(value == default)
+
+
+def _is_fixed(name: str) -> bool:
+    return any(name == fixed or name.startswith(f"{fixed}.") for fixed in FIXED)
 
 
 def _rows(record: dict[str, Any]) -> dict[str, str]:
@@ -168,14 +230,11 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def relocate_best(checkpoint: Path) -> dict[str, Any]:
-    """Return the trainer state; mend its path to the best checkpoint if the run was moved."""
-    path = checkpoint / "trainer_state.json"
-    state = read_json(path)
-    best = state.get("best_model_checkpoint")
-    if best and Path(best).parent != checkpoint.parent:
+def relocated_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the trainer state; its path to the best checkpoint is mended if the run was moved."""
+    state: dict[str, Any] = read_json(checkpoint / STATE)
+    if best := state.get("best_model_checkpoint"):
         state["best_model_checkpoint"] = str(checkpoint.parent / Path(best).name)
-        write_json(path, finite(state))  # a loss may be none; the trainer logs it as it is
     return state
 
 
@@ -194,8 +253,8 @@ def promote(config: Config, run_dir: Path) -> Path:
         run_dir,
         fresh,
         copy_function=_link_or_copy,
-        # A sheet that people fill in lies in one place only.
-        ignore=shutil.ignore_patterns(CHECKPOINTS, "manual_review*.csv"),
+        # A sheet that people fill in, and what trackers wrote, lies in one place only.
+        ignore=shutil.ignore_patterns(CHECKPOINTS, TRACKERS, "manual_review*.csv"),
     )
     if target.exists():
         target.rename(stale)

@@ -73,12 +73,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table, for all three formats."""
+    """One table, for all three formats; its picture, an <svg> element, is in the page alone."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    picture: str = ""
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
@@ -269,7 +270,9 @@ def as_text(found: Sequence[Table]) -> str:
     return "\n\n".join(parts)
 
 
-def write(found: Sequence[Table], left_out: Sequence[str], folder: Path) -> list[Path]:
+def write(
+    found: Sequence[Table], left_out: Sequence[str], folder: Path, name: str = NAME
+) -> list[Path]:
     """Write all tables as Markdown, HTML and CSV; return the three paths."""
     texts = {
         "md": _markdown(found, left_out),
@@ -278,7 +281,7 @@ def write(found: Sequence[Table], left_out: Sequence[str], folder: Path) -> list
     }
     paths = []
     for suffix, text in texts.items():
-        paths.append(folder / f"{NAME}.{suffix}")
+        paths.append(folder / f"{name}.{suffix}")
         write_text(paths[-1], text)
     return paths
 
@@ -305,6 +308,7 @@ def _html(found: Sequence[Table], left_out: Sequence[str]) -> str:
     for one in found:
         rows = [[_html_cell(text, i) for i, text in enumerate(row)] for row in one.rows]
         body += Markup("<section><h2>{}</h2>").format(one.title)
+        body += Markup(one.picture)  # of inline(), which escapes what it writes
         starts = range(0, len(rows), MOST_ROWS)
         body += Markup("").join(table(one.header, rows[i : i + MOST_ROWS]) for i in starts)
         body += listing([sentence(note) for note in one.notes]) + Markup("</section>")

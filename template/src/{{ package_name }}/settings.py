@@ -61,6 +61,8 @@ class Model(Section):
     """Folder of an adapter of this base to go on from; empty: a new one."""
     quantisation: Literal["nf4", "int8"] = "nf4"
     """How a technique with a quantised base holds it: in 4 or in 8 bit."""
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """Attention kernel of the training; auto: flash_attention_2 where it works, else its own."""
     chat_template: str = "auto"
     """auto: the model's own, else that of its family; own, a name of chat_templates/, or a file."""
 
@@ -106,6 +108,8 @@ class Settings(Section):
     distill: Distill = Distill()
     train: Train = Train()
     eval: Eval = Eval()
-    tracker: Literal["none", "wandb", "tensorboard"] = "none"
-    """Where training curves are sent besides the run folder."""
+    tracker: str | list[str] = "none"
+    """What shows training curves besides training_log.jsonl: none, a tracker or a list of them."""
+    tracker_upload: bool = False
+    """Let wandb send figures and settings to its service; else all stays in the run folder."""
     hardware: Hardware = Hardware()

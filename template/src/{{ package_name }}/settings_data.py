@@ -116,6 +116,8 @@ class Data(Section):
     """You have made sure that no image shows an identifier: images are not scrubbed."""
     workers: Positive | Auto = "auto"
     """Processes that clean and scrub; auto: by cores, memory and the number of rows."""
+    engine: Literal["local", "ray"] = "local"
+    """Where they work: on this machine, or on a Ray cluster that shares its disk (docs/data.md)."""
     split: Split = Split()
     """Shares of train, validation and test."""
 

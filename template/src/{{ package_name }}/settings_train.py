@@ -62,10 +62,26 @@ class Train(Section):
     """Picks the best checkpoint and stops a run; auto: as the objective says, mostly eval_loss."""
     packing: bool | Auto = "auto"
     """Put several short examples into one row, kept apart; auto: where documents are learned."""
+    train_sampling_strategy: Literal["auto", "random", "group_by_length"] = "auto"
+    """Order of the rows; group_by_length: batches of one length; auto: where it saves padding."""
+    use_liger_kernel: bool | Auto = "auto"
+    """Kernels of the package liger-kernel; auto: on CUDA, where it knows the architecture."""
+    torch_compile: bool = False
+    """Compile the model; the first steps take minutes, and a C++ compiler is needed."""
     early_stopping_patience: Positive | None = 3
     """Validations without a gain before training stops; null: never."""
+    forgetting: Literal["none", "l2", "ewc"] = "none"
+    """Penalty for moving away from the base (docs/troubleshooting.md); ewc reads data.mixture."""
+    forgetting_strength: Annotated[float, Field(gt=0)] = 0.1
+    """Its factor: strength / 2 * squared distance of the weights (weighed by ewc), in nats."""
     resume_from_checkpoint: str | None = None
     """latest, or a checkpoint folder to go on from; null: a new run."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes share a model: ddp whole, fsdp (FSDP2) in parts; auto: as it fits."""
+    allow_changed: bool = False
+    """Go on although data, model or settings changed since the run began; what did is printed."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """Loss is NaN or jumps: stop, or go back to a checkpoint with half the learning rate."""
     extra: dict[str, Any] = {}
     """More arguments of the Hugging Face trainer, passed on as they are."""
 

@@ -43,6 +43,11 @@ class Shards:
             else:
                 path.unlink()
 
+    @property
+    def folder(self) -> Path:
+        """Return where the blocks lie."""
+        return self._folder
+
     def is_finished(self, number: int, rows: int) -> bool:
         """Say whether a block needs no more work: all of its rows are there and signed.
 

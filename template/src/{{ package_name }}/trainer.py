@@ -1,69 +1,110 @@
 """One training run: prepared data + plan -> run folder with a model that can be loaded."""
 
 import gc
-import os
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .adapters import check_start, read_adapter, start_settings
-from .arguments import trainer_arguments, trainer_inputs
+from .acceleration import set_attention
+from .adapters import check_start, start_settings
+from .arguments import trainer_arguments
+from .batch_order import settle_order
+from .checkpoint_files import room_in
 from .combinations import unread, why_not
 from .config import Config
+from .cpu_memory import keep_freed
 from .data_loader import check_prepared, label_names
 from .devices import detect_device
+from .distributed import check_same, finish, first_does, start
 from .errors import Problem, UserError
 from .forecasts import append_run
+from .forgetting import NONE, check_forgetting
 from .hardware import Plan
 from .heads import HEADS
+from .launch import launched
 from .mixture import replay_warning
-from .model_wrapper import LoadedModel, load_base, with_adapter
-from .objectives import OBJECTIVES
-from .packing import is_packed, packed_collator
+from .model_wrapper import LoadedModel, load_base
 from .quantised import as_trained, require_quantisation
-from .run_log import CURVE_NAME, LOG_NAME, cut_log, draw_curve, make_callback
+from .recovery import train_through
+from .resuming import check_examples, fingerprint, fix_threads, take_over, with_recoveries
+from .run_log import CURVE_NAME, LOG_NAME, draw_curve
 from .run_record import Session, count_weights, outcome, start_record
+from .run_tracking import follow
 from .runs import (
-    CHECKPOINTS,
     RECORD,
-    check_resume,
     find_checkpoint,
     new_run,
     promote,
-    read_record,
-    relocate_best,
 )
-from .techniques import TECHNIQUES
-from .training import Start, Tokenised, training_of
+from .schedules import planned_rates
+from .trackers import require_trackers
+from .trainer_build import build_trainer
+from .training import Tokenised, training_of
 from .training_output import store_parts, store_rounded, store_weights
 from .training_rows import FITTED, counts, packed_splits, tokenise_splits
+from .usual_ranges import unusual
 from .utils import finite, timed, write_json
+from .watch import make_watch
 
 
-def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Path:
+def train(
+    config: Config,
+    plan: Plan,
+    say: Callable[[str], None] = print,
+    callbacks: Sequence[Any] = (),
+    alone: bool = True,
+) -> Path:
     """Train as configured and planned; return the run folder.
+
+    Args:
+        config: The run.
+        plan: Of the device.
+        say: Shows a line of progress.
+        callbacks: More of the trainer; what they raise ends the run.
+        alone: False for one of many runs of a process: it does not become `fine_tuned_model`,
+            and its peak of memory, which is that of all of them, calibrates no plan.
 
     Raises:
         UserError: data, model, plan or checkpoint do not allow it; nothing is trained then.
     """
     session = _begin(config, plan, say)
-    checkpoint = find_checkpoint(session.config)
-    if checkpoint is not None and _is_finished(session, checkpoint):
+    checkpoint = first_does(lambda: find_checkpoint(session.config, session.say))
+    if checkpoint is not None and take_over(session, checkpoint):
         return checkpoint.parent.parent
+    fix_threads(session)
+    session.record["warnings"] = [*unusual(session.config, plan)]
+    for warning in session.record["warnings"]:
+        session.say(f"warning: {warning}")
     loaded = _load(session)
     splits = _tokenise(session, loaded)
     arguments = _arguments(session, splits)
-    run_dir = _open_folder(session, checkpoint)
+    run_dir = first_does(lambda: _open_folder(session, checkpoint))
     trainer = build_trainer(session.config, plan, loaded, splits, run_dir, arguments, say)
+    trainer.order = session.record["order"]
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    if launched().first:
+        trainer.add_callback(make_watch(session.record, run_dir, say))
+    if config.train.forgetting != NONE:
+        session.decide("forgetting", trainer.penalty.note())
     _describe(session, trainer.model)
     say(f"Run folder: {run_dir}")
-    _train_and_test(session, trainer, loaded, checkpoint, run_dir)
+    tracking = follow(session, trainer, loaded.tokenizer, splits, run_dir)
+    try:
+        _train_and_test(session, trainer, loaded, checkpoint, run_dir)
+    finally:
+        tracking.close()
+    session.record["tracking"] = tracking.cost(trainer.meter)
     quantised, mergeable = session.technique.quantised, session.technique.mergeable
     # Before the merge, which takes memory of its own.
-    session.record |= outcome(trainer, session.device)
+    session.record |= outcome(trainer, session.device) | finish(trainer, plan)
+    if config.train.forgetting != NONE:
+        session.record["forgetting"] = trainer.penalty.record()
+    if not launched().first:
+        return run_dir
+    planned = planned_rates(arguments, trainer.state.max_steps)
     scored = as_trained(trainer.model, splits["validation"].dataset if quantised else [])
-    with timed(session.seconds, "save"):
+    with timed(session.seconds, "save"), room_in(run_dir, "the result"):
         store_parts(session, loaded, trainer.model, run_dir)
         if quantised and mergeable:
             labels = loaded.labels
@@ -72,11 +113,12 @@ def train(config: Config, plan: Plan, say: Callable[[str], None] = print) -> Pat
             store_rounded(session, labels, scored, run_dir)
         elif mergeable:
             store_weights(session, trainer.model, run_dir)
-        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME)
+        draw_curve(run_dir / LOG_NAME, run_dir / CURVE_NAME, planned)
     session.record |= {"status": "finished", "seconds": session.seconds}
     write_json(run_dir / RECORD, finite(session.record))  # best_metric, if training diverged
-    append_run(session.config, plan, session.device, session.record)
-    promote(session.config, run_dir)
+    if alone:
+        append_run(session.config, plan, session.device, session.record)
+        promote(session.config, run_dir)
     return run_dir
 
 
@@ -86,34 +128,22 @@ def _begin(config: Config, plan: Plan, say: Callable[[str], None]) -> Session:
     Raises:
         UserError: what does not allow the run.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        fix = "start it without torchrun or accelerate launch"
-        raise UserError(Problem("launcher", "training runs in one process so far", fix=fix))
     config, _ = start_settings(config)  # the plan tells the reasons
     device = detect_device()
+    launch = start(config, plan, device)
+    if not launch.alone:
+        say = say if launch.first else _silent
+        say(f"Processes: {launch.processes}, {plan.sharding}")
     require_quantisation(config, plan, device)
+    require_trackers(config.tracker, config.tracker_upload)
     session = Session(config, plan, device, say, start_record(config, plan, device))
     training_of(session.objective).check(config)
+    check_forgetting(config, plan.technique)
     if idle := unread(config, config.source, plan.technique):
         session.decide("settings", idle)
     if warning := replay_warning(config, check_prepared(config)["kind"]):
         say(warning)
     return session
-
-
-def _is_finished(session: Session, checkpoint: Path) -> bool:
-    """Take name and date of the run that goes on; return whether nothing of it is left to do.
-
-    Raises:
-        UserError: it was begun with other settings, data or model.
-    """
-    run_dir = checkpoint.parent.parent
-    before = read_record(run_dir)
-    check_resume(before, session.record)
-    session.record |= {"run": before["run"], "created": before["created"]}
-    if before["status"] == "finished":
-        session.say(f"This run is finished; nothing was trained: {run_dir}")
-    return bool(before["status"] == "finished")
 
 
 def _load(session: Session) -> LoadedModel:
@@ -125,6 +155,8 @@ def _load(session: Session) -> LoadedModel:
     from transformers import set_seed
 
     config, record, say = session.config, session.record, session.say
+    if kept := keep_freed(session.plan, session.device):
+        session.decide("freed memory", kept)
     with timed(session.seconds, "load"):
         set_seed(config.train.seed)  # a head that the weights lack starts at random
         labels = label_names(config)
@@ -134,6 +166,7 @@ def _load(session: Session) -> LoadedModel:
         raise UserError(Problem("technique", reason))
     source = loaded.source
     record |= {"model": source.as_dict(), "labels": list(labels)}
+    record["model_files"] = fingerprint(source.path)
     if config.model.adapter:
         record["started_from"] = check_start(config, source.name, source.path, labels)
     say(f"Base model: {source.name} from {source.origin} ({source.note})")
@@ -142,6 +175,8 @@ def _load(session: Session) -> LoadedModel:
         say(f"Chat template: {loaded.template.name} ({loaded.template.reason})")
     if loaded.note:
         session.decide("head", loaded.note)
+    attention = set_attention(config, session.plan, session.device, loaded.model)
+    session.decide("attention", attention)
     return loaded
 
 
@@ -162,8 +197,10 @@ def _tokenise(session: Session, loaded: LoadedModel) -> dict[str, Tokenised]:
     splits, packing = packed_splits(config, session.plan, splits, loaded.model)
     for name, split in splits.items():
         data[name]["rows"] = len(split.dataset)
+    check_same({name: data[name] for name in splits})
     for name, reason in packing.items():
         session.decide(name, reason)
+    check_examples(session)
     return splits
 
 
@@ -171,10 +208,14 @@ def _arguments(session: Session, splits: dict[str, Tokenised]) -> dict[str, Any]
     """Return the trainer's arguments; the reason of each automatic one is shown."""
     sizes = [len(splits[name].dataset) for name in FITTED]
     arguments, reasons = trainer_arguments(session.config, session.plan, session.device, *sizes)
+    micro = arguments["per_device_train_batch_size"]
+    session.record["order"], reasons["order"] = settle_order(
+        session.config, splits["train"].dataset, micro, session.before.get("order")
+    )
     for name, reason in reasons.items():
         session.decide(name, reason)
     session.record["arguments"] = arguments
-    return arguments
+    return with_recoveries(session, arguments)
 
 
 def _open_folder(session: Session, checkpoint: Path | None) -> Path:
@@ -209,105 +250,10 @@ def _train_and_test(
     if test is not None:
         session.record["test"] = {"examples": len(test), "before": score(trainer, test)}
     with timed(session.seconds, "train"):
-        _run(trainer, checkpoint, run_dir, session.say)
+        train_through(session, trainer, checkpoint, run_dir)
     if test is not None:
         session.record["test"]["after"] = score(trainer, test)
 
 
-def build_trainer(
-    config: Config,
-    plan: Plan,
-    loaded: LoadedModel,
-    splits: dict[str, Tokenised],
-    run_dir: Path,
-    arguments: dict[str, Any],
-    say: Callable[[str], None],
-) -> Any:
-    """Return the trainer of the objective for the model with the technique applied to it.
-
-    Args:
-        config: The run.
-        plan: Of the device.
-        loaded: The base model; its weights are trained or frozen in place.
-        splits: `train` and `validation`, tokenised.
-        run_dir: Gets the training log and the checkpoints.
-        arguments: Of trainer_arguments().
-        say: Shows a line of progress.
-    """
-    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
-
-    objective = OBJECTIVES[config.objective]
-    training = training_of(objective)
-    trainer_class, arguments_class = training.trainer_classes()
-    # A renaming inside transformers that no user can act on.
-    warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
-    set_seed(config.train.seed)  # before the adapter: its start is random
-    row = TECHNIQUES[plan.technique]
-    model = _adapted(loaded, config, plan)
-    validates = arguments["load_best_model_at_end"]
-    callbacks = [make_callback(run_dir / LOG_NAME, say)]
-    if validates and config.train.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(config.train.early_stopping_patience))
-    args = arguments_class(output_dir=str(run_dir / CHECKPOINTS), **arguments)
-    if args.n_gpu > 1:
-        args._n_gpu = 1  # the plan is for one GPU; torch would split batches over all
-    validation = splits["validation"].dataset if validates else None
-    inputs = trainer_inputs(
-        model, args, splits["train"].dataset, validation, loaded.tokenizer, callbacks
-    )
-    start = Start(config, model, loaded.reader(objective.images), loaded.labels)
-    extras = training.extras(start)
-    if is_packed(splits["train"].dataset):
-        extras["data_collator"] = packed_collator(loaded.tokenizer)
-    trainer = trainer_class(**inputs, **extras)
-    trainer.whole_loss = not plan.chunked_loss
-    trainer.remove_callback(PrinterCallback)  # training_log.jsonl holds the same lines
-    if row.quantised:
-        # TRL casts adapters on a quantised base to bf16, which loses small updates.
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    return trainer
-
-
-def _adapted(loaded: LoadedModel, config: Config, plan: Plan) -> Any:
-    """Return the base with the technique applied, or with the adapter that the run goes on from."""
-    row, head, model = TECHNIQUES[plan.technique], loaded.head, loaded.model.train()
-    if not config.model.adapter:
-        return row.apply(model, config, head)
-    start = read_adapter(config.path(config.model.adapter))
-    if not row.prompts:
-        return with_adapter(model, start, trainable=True)
-    filled = row.apply(model, config, head)  # peft trains new prompts only, but fills them
-    filled.load_adapter(start.folder, "default", is_trainable=True)
-    return filled
-
-
-def _run(trainer: Any, checkpoint: Path | None, run_dir: Path, say: Callable[[str], None]) -> None:
-    import torch
-
-    if checkpoint is not None:
-        state = relocate_best(checkpoint)
-        cut_log(run_dir / LOG_NAME, state["global_step"])
-        if state["global_step"] >= state["max_steps"]:
-            # The trainer would add a step of its own to a run that is already complete.
-            _load_finished(trainer, checkpoint, state)
-            say(f"All {state['max_steps']} steps were done before; only the result is saved")
-            return
-        say(f"Going on after step {state['global_step']} of {state['max_steps']}")
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError:
-        fix = (
-            "train.per_device_train_batch_size=1, train.gradient_checkpointing=true, "
-            "or a smaller train.max_length"
-        )
-        raise UserError(Problem("memory of the GPU", "not enough", fix=fix)) from None
-
-
-def _load_finished(trainer: Any, checkpoint: Path, state: dict[str, Any]) -> None:
-    from transformers import TrainerState
-
-    best = Path(state.get("best_model_checkpoint") or checkpoint)
-    trainer._load_from_checkpoint(str(best if best.is_dir() else checkpoint))
-    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+def _silent(_line: str) -> None:
+    """Show nothing: another process says it."""

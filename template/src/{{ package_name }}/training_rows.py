@@ -9,6 +9,7 @@ from .data_loader import load_split, system_prompt
 from .errors import Problem, UserError
 from .few_shot import SETTING as FEW_SHOT
 from .hardware import Plan
+from .image_tokens import PATHS
 from .mixture import SETTING as MIXTURE
 from .mixture import Source, load_mixture, mixed_objective
 from .objectives import OBJECTIVES
@@ -88,6 +89,17 @@ def counts(split: Tokenised) -> dict[str, Any]:
     if split.missing_shots:
         found["missing_solved_examples"] = split.missing_shots
     return found
+
+
+def replayed_examples(config: Config, tokenizer: Any) -> list[dict[str, Any]]:
+    """Return the examples of text that `data.mixture` draws, as the objective learns them."""
+    objective = OBJECTIVES[config.objective]
+    training = training_of(objective)
+    job = Job(config, objective, tokenizer)
+    parts = [
+        training.tokenise(source.records, _job_of(source, job)) for source in load_mixture(config)
+    ]
+    return [row for part in parts for row in part.dataset if PATHS not in row]
 
 
 def _with_mixture(

@@ -4,7 +4,6 @@ A process that scrubs reads the rows of its blocks itself and writes them scrubb
 shards): unscrubbed text is never written.
 """
 
-import os
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -88,6 +87,12 @@ class Worker:
     def examine(self, rows: Sequence[RawRow]) -> list[Verdict]:
         """Return what each row is by itself."""
         return [self._examiner.examine(row) for row in rows]
+
+    def examine_places(self, first: int, count: int) -> list[Verdict]:
+        """Return what each row is by itself; the rows are read here, by their numbers."""
+        rows = self._reader.take(range(first, first + count))
+        assert len(rows) == count, "the files are hashed before and after"
+        return self.examine(rows)
 
     def scrub(self, number: int, places: Sequence[int]) -> int:
         """Read, clean, scrub, measure and sign the rows of a block, and write it.
@@ -297,19 +302,20 @@ def scrub_notices(config: Config) -> list[str]:
     return list(notices(rules, config.scrub.languages, model))
 
 
-def worker_count(config: Config, rows: int, memory: int) -> tuple[int, str]:
+def worker_count(config: Config, rows: int, cores: int, memory: int) -> tuple[int, str]:
     """Return how many processes scrub, and the reason.
 
     Args:
         config: `data.workers` decides, unless it is auto.
         rows: How many rows there are to scrub.
-        memory: Memory of the machine, in bytes.
+        cores: Of the machine, or of the cluster.
+        memory: Of both, in bytes.
     """
     wanted = config.data.workers
     if wanted != "auto":
         return wanted, "set in data.workers"
     limits = {
-        "cores": os.cpu_count() or 1,
+        "cores": cores,
         f"{WORKER_GIB} GiB each": int(memory / 2**30 // WORKER_GIB),
         f"{ROWS_PER_WORKER} rows each": rows // ROWS_PER_WORKER,
     }
