@@ -11,7 +11,7 @@ COPY = "$(CURDIR)/$(VENV)/bin/copier" copy --vcs-ref=HEAD
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-fast test-slow test-jobs tables lock lint clean
+.PHONY: help demo new test test-project test-fast test-slow test-jobs tables lock lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,11 +27,18 @@ new: $(VENV)/copier.ok ## answer the questions and get your project: make new DE
 	@test -n "$(DIRTY)" || test -z "$$(git status --porcelain)" || { echo "error: the template has uncommitted files, and a project copied from them could never be updated; do: commit or remove them (git status), or add DIRTY=1 for a trial" >&2; exit 2; }
 	$(COPY) "$(CURDIR)" "$$($(VENV)/bin/python -c 'import os; print(os.path.abspath(os.path.expanduser(os.environ["DEST"])))')"
 
-test: $(VENV)/test.ok ## everything that CI runs
-	$(VENV)/bin/python -m pytest
+test: $(VENV)/test.ok ## everything that CI runs, both parts side by side
+	@mkdir -p build
+	@$(MAKE) test-fast > build/test-fast.log 2>&1 & fast=$$!; \
+	$(MAKE) test-project; project=$$?; \
+	wait $$fast; fast=$$?; cat build/test-fast.log; \
+	test "$$project $$fast" = "0 0"
+
+test-project: $(VENV)/test.ok ## what needs a rendered project with its libraries
+	$(VENV)/bin/python -m pytest -m "project and not slow"
 
 test-fast: $(VENV)/test.ok ## rendering and tables only, no model
-	$(VENV)/bin/python -m pytest -m "not project"
+	$(VENV)/bin/python -m pytest -m "not project and not slow"
 
 test-slow: $(VENV)/test.ok ## drills as well: the full demo
 	$(VENV)/bin/python -m pytest -m "slow or not slow"
